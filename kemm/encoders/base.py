@@ -1,0 +1,27 @@
+"""The encoder: a container that `FusionModel` climbs."""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+
+class Encoder(nn.Module):
+    """One modality's layers, to be entered at any height; it has no forward of its own.
+
+    Args:
+        embed: Makes a `Stream` of height 0 of the modality's entry in the batch.
+        layers: Each is called `(x, mask, positions) -> x`; a final norm, if any, is the last.
+    """
+
+    reads_padding: bool = False
+    """Whether real positions depend on padded ones (declared by what does, respected by the tests and by packing)."""
+
+    def __init__(self, embed: nn.Module, layers: Sequence[nn.Module] = ()) -> None:
+        super().__init__()
+        self.embed = embed
+        self.layers = nn.ModuleList(layers)
+
+    @property
+    def top(self) -> int:
+        """The height above the last layer."""
+        return len(self.layers)

@@ -1,0 +1,179 @@
+"""Text encoders: BERT's (post-norm, bidirectional) and GPT's (pre-norm, causal)."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kemm.batch import Stream, TextInput
+from kemm.encoders.base import Encoder
+from kemm.nn import BertNorm, FinalNorm, PostNormLayer, PreNormLayer, init_bert
+
+LayerNorm = partial(nn.LayerNorm, eps=1e-5)
+
+
+class TextEmbedding(nn.Module):
+    """Word + position + segment embeddings, normalised (arXiv 1810.04805, section 3).
+
+    Args:
+        vocab_size: Rows of the word table.
+        dim: Width.
+        max_length: Rows of the position table.
+        types: Rows of the segment table; 0 for none.
+        offset: Row of the first position (RoBERTa: 2).
+        padding_id: The word that gets no gradient through its embedding, or None.
+        dropout: Rate after the norm.
+        norm: Makes the norm of a width; `torch.nn.Identity` where a fusion normalises jointly (VisualBERT).
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int,
+        max_length: int,
+        types: int = 2,
+        offset: int = 0,
+        padding_id: int | None = 0,
+        dropout: float = 0.0,
+        norm: Callable[[int], nn.Module] = BertNorm,
+    ) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocab_size, dim, padding_idx=padding_id)
+        self.positions = nn.Embedding(max_length, dim)
+        self.types = nn.Embedding(types, dim) if types else None
+        self.offset = offset
+        self.norm = norm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, text: TextInput) -> Stream:
+        ids = text["ids"]
+        positions = text.get("positions")
+        if positions is None:
+            positions = torch.arange(self.offset, self.offset + ids.shape[1], device=ids.device).expand_as(ids)
+        x = self.words(ids) + self.positions(positions)  # (B, T, D)
+        if self.types is not None:
+            types = text.get("types")
+            x = x + self.types(torch.zeros_like(ids) if types is None else types)
+        return Stream(self.dropout(self.norm(x)), text["mask"], positions)
+
+
+class TextEncoder(Encoder):
+    """BERT's encoder (arXiv 1810.04805); RoBERTa's with `offset` 2, one segment and a norm of epsilon 1e-5.
+
+    Args:
+        vocab_size: Size of the vocabulary.
+        dim: Width.
+        depth: Number of layers.
+        heads: Number of heads.
+        inner: Width of the feed-forward; 4 times `dim` by default.
+        max_length: Longest text in tokens.
+        types: Number of segments; 0 for none.
+        offset: Row of the first position in the position table.
+        padding_id: The word that gets no gradient through its embedding.
+        dropout: Rate everywhere.
+        norm: Makes the norm of a width.
+        embedding_norm: Makes the norm of the embedding; `norm` by default.
+        activation: The non-linearity.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        inner: int | None = None,
+        max_length: int = 512,
+        types: int = 2,
+        offset: int = 0,
+        padding_id: int | None = 0,
+        dropout: float = 0.1,
+        norm: Callable[[int], nn.Module] = BertNorm,
+        embedding_norm: Callable[[int], nn.Module] | None = None,
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+    ) -> None:
+        embed = TextEmbedding(vocab_size, dim, max_length, types, offset, padding_id, dropout, embedding_norm or norm)
+        super().__init__(embed, [PostNormLayer(dim, heads, inner, dropout, norm, activation) for _ in range(depth)])
+        self.dim = dim
+        init_bert(self)
+
+
+class CausalEmbedding(nn.Module):
+    """Word + position embeddings whose mask lets each token see itself and what precedes it.
+
+    Args:
+        vocab_size: Rows of the word table.
+        dim: Width.
+        max_length: Rows of the position table, the summary included.
+        summary: Whether a learned token is appended that sees all real tokens (CoCa, arXiv 2205.01917, section 3.2); `max_length`
+            counts it, and its position is the last row of the table.
+        padding_mask: Whether padded tokens are hidden; CLIP leaves that to causality.
+        dropout: Rate after the sum.
+    """
+
+    def __init__(
+        self, vocab_size: int, dim: int, max_length: int, summary: bool = False, padding_mask: bool = True, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocab_size, dim)
+        self.positions = nn.Embedding(max_length, dim)
+        self.summary = nn.Parameter(torch.randn(dim) * 0.01) if summary else None
+        self.padding_mask = padding_mask
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, text: TextInput) -> Stream:
+        x, real = self.words(text["ids"]), text["mask"]  # (B, T, D), (B, T)
+        if self.summary is not None:
+            x = torch.cat([x, self.summary.expand(len(x), 1, -1)], 1)  # (B, T + 1, D)
+            real = F.pad(real, (0, 1), value=True)
+        length = x.shape[1]
+        places = torch.arange(length, device=x.device)
+        mask = (places[:, None] >= places).expand(len(x), -1, -1)  # (B, L, L)
+        if self.padding_mask:
+            mask = mask & real[:, None]
+        elif self.summary is not None:
+            mask = torch.cat([mask[:, :-1], mask[:, -1:] & real[:, None]], 1)
+        return Stream(self.dropout(x + self.positions(places)), mask)
+
+
+class CausalTextEncoder(Encoder):
+    """GPT-2's encoder, and the text tower of CLIP (`padding_mask` False, arXiv 2103.00020) and of CoCa (`summary` True).
+
+    Args:
+        vocab_size: Size of the vocabulary.
+        dim: Width.
+        depth: Number of layers, the final norm apart.
+        heads: Number of heads.
+        inner: Width of the feed-forward; 4 times `dim` by default.
+        max_length: Longest text in tokens, the summary included.
+        dropout: Rate everywhere.
+        summary: Whether a learned token that sees the whole text is appended.
+        padding_mask: Whether padded tokens are hidden.
+        final_norm: Whether a norm is the last layer.
+        norm: Makes the norm of a width.
+        activation: The non-linearity.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int = 512,
+        depth: int = 12,
+        heads: int = 8,
+        inner: int | None = None,
+        max_length: int = 77,
+        dropout: float = 0.0,
+        summary: bool = False,
+        padding_mask: bool = True,
+        final_norm: bool = True,
+        norm: Callable[[int], nn.Module] = LayerNorm,
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+    ) -> None:
+        layers: list[nn.Module] = [PreNormLayer(dim, heads, inner, dropout, norm, activation) for _ in range(depth)]
+        embed = CausalEmbedding(vocab_size, dim, max_length, summary, padding_mask, dropout)
+        super().__init__(embed, [*layers, FinalNorm(norm(dim))] if final_norm else layers)
+        self.dim = dim
+        init_bert(self)
+        self.reads_padding = not padding_mask

@@ -1,0 +1,139 @@
+"""The learner: a network and its objectives, as one plain module whose forward is one exact loss (the root of DDP, FSDP and compile)."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from kemm.batch import Batch, batch_size, join_streams, split_batch
+from kemm.fusion.base import Streams
+from kemm.model import FusionModel
+from kemm.nn import Draws, reduce_sum, world_size
+from kemm.objectives import Losses, Objective, Teacher, View
+
+
+class Result(dict[str, Losses]):
+    """Objective -> its losses, as this rank's (sum, count)."""
+
+
+class Learner(nn.Module):
+    """Runs every view of a batch, lets the objectives score, and weighs their losses.
+
+    Losses are sums over this rank divided by counts over all ranks, times the number of ranks, so that the mean of the ranks'
+    gradients (what DDP and FSDP make) is one process's gradient on the whole batch. With `chunks` the network runs on pieces of the
+    batch and again in the backward pass (gradient checkpointing with replayed dropout): the same gradient in less memory, in-batch
+    negatives included.
+
+    Args:
+        network: The network.
+        objectives: Name -> objective.
+        weights: Objective -> weight of its loss; 1 by default.
+        momentum: Of the teacher, a copy of network and objectives that follows the student; None for no teacher.
+        chunks: Pieces in which the network runs.
+        seed: Keys all random draws, with the step and the samples' ids.
+    """
+
+    def __init__(
+        self,
+        network: FusionModel,
+        objectives: Mapping[str, Objective],
+        weights: Mapping[str, float] | None = None,
+        momentum: float | None = None,
+        chunks: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name in weights or {}:
+            if name not in objectives:
+                raise ValueError(f"weights[{name!r}]: there is no such objective, the objectives are {sorted(objectives)}")
+        self.network = network
+        self.objectives = nn.ModuleDict(objectives)
+        self.weights = {name: 1.0 for name in objectives} | dict(weights or {})
+        self.momentum, self.chunks, self.seed = momentum, chunks, seed
+        self.register_buffer("step", torch.zeros(1, dtype=torch.long))
+        self.order = _order_views(objectives)
+        self.teacher = self._copy() if momentum is not None else None
+
+    def _copy(self) -> nn.ModuleDict:
+        teacher = nn.ModuleDict({"network": deepcopy(self.network), "objectives": deepcopy(self.objectives)})
+        return teacher.requires_grad_(False).eval()
+
+    def forward(self, batch: Batch, draws: Draws | None = None) -> tuple[Tensor, Result]:
+        """The loss to differentiate, and each objective's sums and counts.
+
+        Args:
+            batch: One source's batch; objectives that need what it lacks are passed over.
+            draws: The random numbers; keyed by the seed, the step and `batch["id"]` by default.
+        """
+        if draws is None:
+            draws = Draws(batch.get("id", torch.arange(batch_size(batch))), self.seed, int(self.step) if self.training else -1)
+        if self.training and self.teacher is not None:
+            self.update_teacher()
+        before: dict[str, View] = {}
+        result = Result()
+        for view in self.order:
+            wanting = {name: o for name, o in self.objectives.items() if o.view == view and o.wants(batch)}
+            if not wanting or any(o.after and o.after not in before for o in wanting.values()):
+                continue
+            corrupted = batch
+            for objective in wanting.values():
+                corrupted = objective.corrupt(corrupted, before, draws)
+            streams = self.run(corrupted)
+            before[view] = View(corrupted, streams)
+            taught = self.teach(corrupted) if any(o.taught for o in wanting.values()) else None
+            for name, objective in wanting.items():
+                teacher = None
+                if objective.taught and taught is not None and self.teacher is not None:
+                    teacher = Teacher(taught, self.teacher["network"], self.teacher["objectives"][name])
+                result[name] = objective(streams, corrupted, self.network, teacher)
+        if not result:
+            raise ValueError(f"no objective of {sorted(self.objectives)} can use a batch of {sorted(batch)}")
+        return self.total(result), result
+
+    def run(self, batch: Batch) -> Streams:
+        """The network's streams, made in chunks where that was asked for."""
+        if self.chunks == 1 or not torch.is_grad_enabled():
+            return self.network(batch)
+        return join_streams([checkpoint(self.network, part, use_reentrant=False) for part in split_batch(batch, self.chunks)])
+
+    def total(self, result: Result) -> Tensor:
+        """The weighted sum of the losses, each over its count on all ranks."""
+        names = list(result)
+        counts = reduce_sum(torch.stack([result[name]["loss"][1].detach().double() for name in names]))
+        total: Any = 0
+        for name, count in zip(names, counts, strict=True):
+            loss = result[name]["loss"][0]
+            total = total + self.weights[name] * world_size() * loss / count.clamp(min=1).to(loss.dtype)
+        return total
+
+    @torch.no_grad()
+    def teach(self, batch: Batch) -> Streams | None:
+        """The teacher's streams of a batch."""
+        return self.teacher["network"](batch) if self.teacher is not None else None
+
+    @torch.no_grad()
+    def update_teacher(self) -> None:
+        """teacher = momentum * teacher + (1 - momentum) * student."""
+        assert self.teacher is not None and self.momentum is not None
+        for name in ("network", "objectives"):
+            students = getattr(self, name).parameters()
+            for student, teacher in zip(students, self.teacher[name].parameters(), strict=True):
+                teacher.lerp_(student, 1 - self.momentum)
+
+
+def _order_views(objectives: Mapping[str, Objective]) -> list[str]:
+    """The views in an order in which each comes after the one that it builds on."""
+    after: dict[str, set[str]] = {}
+    for objective in objectives.values():
+        after.setdefault(objective.view, set()).update({objective.after} - {""})
+    order: list[str] = []
+    while len(order) < len(after):
+        ready = [view for view, needed in after.items() if view not in order and needed <= set(order)]
+        if not ready:
+            waiting = {view: sorted(needed) for view, needed in after.items() if view not in order}
+            raise ValueError(f"views wait for views that do not exist or for each other: {waiting}; the views are {sorted(after)}")
+        order.append(ready[0])
+    return order

@@ -1,0 +1,96 @@
+"""What an objective is: it hides something and scores the recovery."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from kemm.batch import IGNORE, Batch
+from kemm.fusion.base import Streams
+from kemm.nn import Draws
+
+if TYPE_CHECKING:
+    from kemm.model import FusionModel
+
+Losses = dict[str, tuple[Tensor, Tensor]]
+"""Name -> (sum, count) of this rank's part; `loss` is what is minimised, the others are logged."""
+
+
+class View(NamedTuple):
+    """One forward of a step: the (corrupted) batch, and the streams that the network made of it."""
+
+    batch: Batch
+    streams: Streams
+
+
+class Teacher(NamedTuple):
+    """The momentum copy's answer to the same batch: its streams, its network, its copy of the asking objective."""
+
+    streams: Streams
+    network: "FusionModel"
+    objective: "Objective"
+
+
+class Objective(nn.Module):
+    """Owns what is hidden and the head that recovers it.
+
+    Args:
+        view: Objectives of one view share one forward, on the batch that all of them have corrupted in turn.
+        after: The view whose streams the corruption reads, "" for none.
+    """
+
+    needs: tuple[str, ...] = ()
+    """Entries without which a batch is none of this objective's business; `text.labels` names an entry of an entry."""
+    taught: bool = False
+    """Whether the objective reads the teacher, where the learner has one."""
+    reads_padding: bool = False
+    """Whether the loss depends on padded places."""
+    unused: tuple[str, ...] = ()
+    """Names of parameters that get no gradient, kept since published checkpoints hold them."""
+
+    def __init__(self, view: str = "main", after: str = "") -> None:
+        super().__init__()
+        self.view, self.after = view, after
+
+    def wants(self, batch: Batch) -> bool:
+        """Whether the batch has all that the objective needs."""
+        return all(has(batch, path) for path in self.needs)
+
+    def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
+        """The batch with something hidden: a new dict, a pure function of the arguments."""
+        return batch
+
+    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+        """This rank's sums and counts.
+
+        Args:
+            streams: What the network made of the corrupted batch.
+            batch: The corrupted batch.
+            network: The network, for shared tables.
+            teacher: The momentum copy's answer, if the learner has one and the objective is `taught`.
+        """
+        raise NotImplementedError
+
+
+def has(batch: Batch, path: str) -> bool:
+    """Whether a nested batch holds an entry named by a dotted path."""
+    value: object = batch
+    for name in path.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return False
+        value = value[name]
+    return True
+
+
+def count_of(values: Tensor) -> Tensor:
+    """Number of elements as a tensor on the values' device, in their dtype."""
+    return torch.full((), values.numel(), dtype=values.dtype, device=values.device)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Losses:
+    """Summed cross-entropy and hits of logits (..., N) against labels (...), those that are `IGNORE` apart."""
+    counted = labels != IGNORE
+    logits, labels = logits[counted], labels[counted]
+    count = count_of(labels.to(logits.dtype))
+    loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return {"loss": (loss, count), "accuracy": ((logits.argmax(-1) == labels).sum().to(logits.dtype), count)}

@@ -1,0 +1,143 @@
+"""Masked language modelling (arXiv 1810.04805, section 3.1), and the causal kind (GPT, CoCa's captions)."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kemm.batch import IGNORE, Batch
+from kemm.fusion.base import Streams
+from kemm.nn import BertNorm, Draws, init_bert
+from kemm.objectives.base import Losses, Objective, Teacher, View, cross_entropy
+from kemm.objectives.masking import TokenMasking
+
+if TYPE_CHECKING:
+    from kemm.model import FusionModel
+
+
+class Transform(nn.Module):
+    """`norm(activation(Linear(x)))`, which BERT's heads begin with.
+
+    Args:
+        dim: Width of the states.
+        out: Width of the result; `dim` by default.
+        activation: The non-linearity.
+        norm: Makes the norm of a width.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        out: int | None = None,
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+        norm: Callable[[int], nn.Module] = BertNorm,
+    ) -> None:
+        super().__init__()
+        self.dense = nn.Linear(dim, out or dim)
+        self.norm = norm(out or dim)
+        self.activation = activation
+        init_bert(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(x)))
+
+
+class MaskedLM(Objective):
+    """Recovers hidden tokens; the decoder is the text encoder's word table, logits are made at hidden places only.
+
+    Args:
+        dim: Width of the text.
+        vocab_size: Size of the vocabulary.
+        masking: What is hidden; None where the data brings `labels`.
+        distill: Weight of the teacher's distribution against the label (ALBEF, arXiv 2107.07651, equation 7).
+        stream: The stream that is read.
+        text: The input whose labels are recovered.
+        norm: Makes the norm of a width.
+        view: See `Objective`.
+        after: See `Objective`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        vocab_size: int,
+        masking: TokenMasking | None = None,
+        distill: float = 0.0,
+        stream: str = "text",
+        text: str = "text",
+        norm: Callable[[int], nn.Module] = BertNorm,
+        view: str = "main",
+        after: str = "",
+    ) -> None:
+        super().__init__(view, after)
+        self.masking, self.distill, self.stream, self.text = masking, distill, stream, text
+        self.needs = (text,) if masking else (f"{text}.labels",)
+        self.taught = distill > 0
+        self.transform = Transform(dim, norm=norm)
+        self.bias = nn.Parameter(torch.zeros(vocab_size))
+
+    def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
+        return self.masking(batch, draws) if self.masking else batch
+
+    def logits(self, x: Tensor, network: "FusionModel") -> Tensor:
+        """Scores (..., V) of the words at states (..., D)."""
+        return F.linear(self.transform(x), network.encoder(self.text).embed.words.weight, self.bias)
+
+    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+        labels: Tensor = batch[self.text]["labels"]
+        hidden = labels != IGNORE  # (B, T)
+        x = streams[self.stream].x[:, : labels.shape[1]]
+        logits = self.logits(x[hidden], network)  # (hidden, V)
+        losses = cross_entropy(logits, labels[hidden])
+        if teacher is not None:
+            with torch.no_grad():
+                assert isinstance(teacher.objective, MaskedLM)
+                taught = teacher.streams[self.stream].x[:, : labels.shape[1]][hidden]
+                target = teacher.objective.logits(taught, teacher.network).softmax(-1)
+            soft = -(target * logits.log_softmax(-1)).sum()
+            loss, count = losses["loss"]
+            losses["loss"] = ((1 - self.distill) * loss + self.distill * soft, count)
+        return losses
+
+
+class CausalLM(Objective):
+    """Predicts each token from those before it (GPT; CoCa's captioning, arXiv 2205.01917, equation 2).
+
+    Args:
+        dim: Width of the stream.
+        vocab_size: Size of the vocabulary.
+        stream: The stream whose states predict the next token.
+        text: The input whose tokens are predicted.
+        tied: Whether the decoder is the text encoder's word table (GPT-2) or a matrix of its own (CoCa).
+        norm: A norm before the decoder.
+        view: See `Objective`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        vocab_size: int,
+        stream: str = "text",
+        text: str = "text",
+        tied: bool = True,
+        norm: nn.Module | None = None,
+        view: str = "main",
+    ) -> None:
+        super().__init__(view)
+        self.stream, self.text, self.needs = stream, text, (text,)
+        self.norm = norm or nn.Identity()
+        self.decoder = None if tied else nn.Linear(dim, vocab_size, bias=False)
+
+    def logits(self, x: Tensor, network: "FusionModel") -> Tensor:
+        """Scores (..., V) of the next words at states (..., D)."""
+        x = self.norm(x)
+        return self.decoder(x) if self.decoder is not None else x @ network.encoder(self.text).embed.words.weight.T
+
+    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+        text = batch[self.text]
+        labels = text["ids"].masked_fill(~text["mask"], IGNORE)[:, 1:]
+        counted = labels != IGNORE
+        x = streams[self.stream].x[:, : labels.shape[1]]
+        return cross_entropy(self.logits(x[counted], network), labels[counted])
