@@ -5,6 +5,7 @@ The letters of every shape comment in the package:
     B batch, L any length, T tokens, P patches, R regions, E mentions, C candidates, D width, H heads, K retrieved
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import torch
@@ -54,13 +55,15 @@ class ImageInput(TypedDict):
 
 class RegionInput(TypedDict):
     """Detector regions: `features` (B, R, F), `boxes` (B, R, 4..7) normalised geometry, `mask` (B, R) bool;
-    optionally `labels` (B, R) and `targets` (B, R, C) for masked regions."""
+    optionally `types` (B, R); `labels` (B, R), `targets` (B, R, C) and places of `negatives` (B, R, N) for masked regions."""
 
     features: Tensor
     boxes: NotRequired[Tensor]
     mask: Tensor
+    types: NotRequired[Tensor]
     labels: NotRequired[Tensor]
     targets: NotRequired[Tensor]
+    negatives: NotRequired[Tensor]
 
 
 class EntityInput(TypedDict):
@@ -72,25 +75,37 @@ class EntityInput(TypedDict):
 
 class CandidateInput(TypedDict):
     """Candidates of mentions: `ids` (B, E, C), 0 = padding; `priors` (B, E, C); `spans` (B, E, 2) first and last token
-    (inclusive), -1 = padding; optionally `gold` (B, E), the id of the true entity, 0 = unknown."""
+    (inclusive), -1 = padding; optionally `gold` (B, E), the id of the true entity, 0 = unknown, and `mask` (B, E, C)."""
 
     ids: Tensor
+    mask: NotRequired[Tensor]
     priors: Tensor
     spans: Tensor
     gold: NotRequired[Tensor]
 
 
 class TripleInput(TypedDict):
-    """Edges of the graph: `head`, `relation`, `tail`, each (B,)."""
+    """Edges of the graph: `head`, `relation`, `inverse` (the relation that reads it backwards), `tail`, each (B,)."""
 
     head: Tensor
     relation: Tensor
+    inverse: Tensor
     tail: Tensor
 
 
 Batch = dict[str, Any]
 """A dict by modality of the TypedDicts above (or of Streams: then the embedding is skipped), with what tasks add; `id` (B,)
 int64 names the samples and keys all random draws."""
+
+
+def has(batch: Batch, path: str) -> bool:
+    """Whether a nested batch holds an entry named by a dotted path."""
+    value: object = batch
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return False
+        value = value[name]
+    return True
 
 
 def batch_size(batch: Batch) -> int:
@@ -118,12 +133,16 @@ def map_batch(batch: Any, function: Any) -> Any:
 
 
 def split_batch(batch: Batch, chunks: int) -> list[Batch]:
-    """The batch in `chunks` pieces of (nearly) equal size, in order; tensors of no dimension go to each."""
-    size = batch_size(batch)
-    bounds = [size * i // chunks for i in range(chunks + 1)]
-    return [
-        map_batch(batch, lambda t, a=a, b=b: t[a:b] if t.dim() else t) for a, b in zip(bounds, bounds[1:], strict=False) if b > a
-    ]
+    """The batch in `chunks` pieces of (nearly) equal size, in order; tensors of no dimension go to each.
+
+    Each tensor is cut by its own number of rows: a view may hold more samples than the batch that it was made of (`Matching`).
+    """
+    pieces = min(chunks, batch_size(batch))
+
+    def piece(i: int) -> Batch:
+        return map_batch(batch, lambda t: t[len(t) * i // pieces : len(t) * (i + 1) // pieces] if t.dim() else t)
+
+    return [piece(i) for i in range(pieces)]
 
 
 def join_streams(parts: list[dict[str, Stream]]) -> dict[str, Stream]:

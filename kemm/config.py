@@ -180,11 +180,16 @@ def _syntax_message(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
     line = lines[mark.line] if mark.line < len(lines) else ""
     if "\t" in line[: mark.column + 1] and not line[: mark.column].strip():
         return f"{path}:{mark.line + 1}:{line.index(chr(9)) + 1}: the line is indented by a tab, expected spaces"
-    what = (error.problem or "this cannot be read").removeprefix("did not find ")
-    expected = what if what.startswith("expected") else f"{what}, expected YAML"
-    context = f" ({error.context} at line {error.context_mark.line + 1})" if error.context and error.context_mark else ""
+    problem, context = error.problem or "this cannot be read", error.context or ""
+    if problem.startswith("but "):  # PyYAML's sentence runs from the context on
+        message = f"{problem.removeprefix('but ')}, {context}"
+    elif problem.startswith("did not find expected"):
+        message = problem.removeprefix("did not find ")
+    else:
+        message = f"{problem}, expected YAML"
+    begun = f" ({context} at line {error.context_mark.line + 1})" if context.startswith("while") and error.context_mark else ""
     shown = line.strip()[:60]
-    return f"{path}:{mark.line + 1}:{mark.column + 1}: {f'at {shown!r}: ' if shown else ''}{expected}{context}"
+    return f"{path}:{mark.line + 1}:{mark.column + 1}: {f'at {shown!r}: ' if shown else ''}{message}{begun}"
 
 
 def _line_column(text: str, position: int | None) -> tuple[int, int]:

@@ -48,7 +48,12 @@ def parameters(of: Callable[..., Any]) -> tuple[dict[str, Parameter], bool]:
     return names, True
 
 
-def find_class(path: str, base: Any) -> type | str:
+def a_class(base: type) -> str:
+    """Returns what a `class_path` must name, in words."""
+    return "a class" if base is object else f"a subclass of {base.__name__}"
+
+
+def find_class(path: str, base: type) -> type | str:
     """Imports the class that a `class_path` names, or says what is wrong with it.
 
     Args:
@@ -58,11 +63,12 @@ def find_class(path: str, base: Any) -> type | str:
     Returns:
         The class, or the message.
     """
-    wanted = f"a subclass of {base.__name__}" if inspect.isclass(base) else "a class"
+    wanted = a_class(base)
     names = path.split(".")
     if len(names) == 1:
-        found = [c for c in _subclasses(base) if c.__name__ == path] if inspect.isclass(base) else []
-        alike = near(path, [f"{c.__module__}.{c.__name__}" for c in _subclasses(base)], last_part=True)
+        known = [] if base is object else list(_subclasses(base))
+        alike = near(path, [f"{c.__module__}.{c.__name__}" for c in known], last_part=True)
+        found = [c for c in known if c.__name__ == path]
         return found[0] if len(found) == 1 else f"{path!r} is no import path, expected module.Class, {wanted}{alike}"
     module: types.ModuleType | None = None
     for index, name in enumerate(names):
@@ -77,11 +83,11 @@ def find_class(path: str, base: Any) -> type | str:
             except Exception as error:  # the user's own module is broken
                 return f"importing {'.'.join(names[: index + 1])} failed: {type(error).__name__}: {error}, expected {wanted}"
             where = f"{parent} has no {name!r}" if parent else f"there is no module {name!r}"
-            known = _names_in(module, base) if module is not None else _top_level()
-            return f"{path!r}: {where}, expected {wanted}{near(name, known)}"
+            names_here = _names_in(module, base) if module is not None else _top_level()
+            return f"{path!r}: {where}, expected {wanted}{near(name, names_here)}"
         value = getattr(module, name)
         if index == len(names) - 1:
-            if inspect.isclass(value) and (not inspect.isclass(base) or issubclass(value, base)):
+            if inspect.isclass(value) and issubclass(value, base):
                 return value
             what = f"a subclass of {value.__mro__[1].__name__}" if inspect.isclass(value) else f"a {type(value).__name__}"
             return f"{path!r} is {what}, expected {wanted}{near(name, [n for n in _names_in(module, base) if n != name])}"
@@ -110,8 +116,8 @@ def _subclasses(base: type) -> Iterator[type]:
         yield from _subclasses(child)
 
 
-def _names_in(module: Any, base: Any) -> list[str]:
-    classes = [n for n, c in vars(module).items() if inspect.isclass(c) and (not inspect.isclass(base) or issubclass(c, base))]
+def _names_in(module: Any, base: type) -> list[str]:
+    classes = [n for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base)]
     modules = [info.name for info in pkgutil.iter_modules(getattr(module, "__path__", ()))]
     return [name for name in [*classes, *modules] if not name.startswith("_")]
 

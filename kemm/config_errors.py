@@ -18,7 +18,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from kemm.config import given, pairs
-from kemm.config_classes import Parameter, find_class, near, parameters
+from kemm.config_classes import Parameter, a_class, find_class, near, parameters
 from kemm.overrides import COMMAND_LINE, SPEC_KEYS
 
 _LEAVES = (str, int, float, bool, bytes, complex, Path, type(None), dict, list, tuple, set, timedelta, Enum)
@@ -68,7 +68,7 @@ class _Walk:
         """Checks one value, and looks inside it where it is refused."""
         if isinstance(hint, Arguments):
             if isinstance(node, yaml.MappingNode):
-                self.keys(node, *parameters(hint.of), keys)
+                self.keys(node, *parameters(hint.of), keys, hint.of.__name__)
             elif not _is_null(node):
                 self.add(node, keys, f"{given(node)}, expected the arguments of {hint.of.__name__}")
             return
@@ -96,10 +96,12 @@ class _Walk:
                     self.value(item, get_args(hint)[1], (*keys, str(key.value)))
                 else:
                     self.add(key, keys, f"{given(key)} as a key, expected {describe(get_args(hint)[0])}")
-        elif origin is not None:  # a callable that builds an object: its own arguments are given later, by the caller
-            self.spec(node, get_args(hint)[1], keys, skip=len(get_args(hint)[0]))
-        elif isinstance(node, yaml.MappingNode) and not any(key.value == "class_path" for key, _ in node.value) and _is_closed(hint):
-            self.keys(node, *parameters(hint), keys)
+        elif origin is not None and _builds(hint) is not object:  # the caller gives the first arguments of what is built
+            self.spec(node, _builds(hint), keys, skip=len(get_args(hint)[0]))
+        elif origin is not None:
+            self.spec(node, object, keys, skip=0)
+        elif isinstance(node, yaml.MappingNode) and _is_arguments(node, hint):
+            self.keys(node, *parameters(hint), keys, hint.__name__)
         else:
             self.spec(node, hint, keys, skip=0)
 
@@ -112,7 +114,7 @@ class _Walk:
                 self.add(key, keys, f"unknown key {key.value!r}, expected class_path and init_args{hint or _closest(key, SPEC_KEYS)}")
         named = content.get("class_path")
         if named is None:
-            self.add(node, keys, f"{given(node)}, expected a class_path that names a subclass of {base.__name__}")
+            self.add(node, keys, f"{given(node)}, expected a class_path that names {a_class(base)}")
             return
         found = find_class(str(named.value) if isinstance(named, yaml.ScalarNode) else "", base)
         if isinstance(found, str):
@@ -176,7 +178,8 @@ def describe(hint: Any) -> str:
     if inspect.isclass(origin) and issubclass(origin, Iterable):
         return f"a list of {describe(get_args(hint)[0])}"
     if origin is not None:
-        return f"a class_path that builds {describe(get_args(hint)[1])}"
+        built = _builds(hint)
+        return f"a class_path that builds {built.__name__}" if built is not object else "a class_path of a callable"
     if inspect.isclass(hint) and not issubclass(hint, _LEAVES):
         return f"the arguments of {hint.__name__}" if _is_closed(hint) else f"a class_path of {hint.__name__}"
     if inspect.isclass(hint) and issubclass(hint, Enum):
@@ -200,7 +203,7 @@ def _fits_shape(hint: Any, node: yaml.Node, alone: bool) -> bool:
     is_path = isinstance(node, yaml.ScalarNode) and node.tag.endswith(":str") and (alone or "." in node.value)
     is_spec = isinstance(node, yaml.MappingNode) or is_path
     if origin is Callable:
-        return isinstance(arguments[0], list) and inspect.isclass(arguments[1]) and is_spec
+        return isinstance(arguments[0], list) and is_spec
     if inspect.isclass(origin) and issubclass(origin, Mapping):
         return isinstance(node, yaml.MappingNode)
     if inspect.isclass(origin) and issubclass(origin, Iterable):
@@ -211,6 +214,18 @@ def _fits_shape(hint: Any, node: yaml.Node, alone: bool) -> bool:
 def _is_closed(hint: Any) -> bool:
     # Such classes are written as their arguments alone, without a class_path.
     return inspect.isclass(hint) and (hasattr(hint, "__dataclass_fields__") or getattr(hint, "__final__", False))
+
+
+def _is_arguments(node: yaml.MappingNode, hint: Any) -> bool:
+    """Tells whether a mapping holds a class's arguments themselves: a concrete class may be written without a class_path."""
+    names = {key.value for key, _ in pairs(node)}
+    return not names & set(SPEC_KEYS) and (_is_closed(hint) or bool(names & parameters(hint)[0].keys()))
+
+
+def _builds(hint: Any) -> type:
+    """Returns the class that a callable makes; `object` where it makes a plain value, and so is itself what the class_path names."""
+    result = get_args(hint)[-1]
+    return result if inspect.isclass(result) and not issubclass(result, _LEAVES) else object
 
 
 def _is_null(node: yaml.Node) -> bool:

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from kemm.batch import Batch, batch_size, join_streams, split_batch
+from kemm.fusion import Remembers
 from kemm.fusion.base import Streams
 from kemm.model import FusionModel
-from kemm.nn import Draws, reduce_sum, world_size
+from kemm.nn import Draws, gathered, reduce_sum, world_size
 from kemm.objectives import Losses, Objective, Teacher, View
 
 
@@ -36,6 +37,8 @@ class Learner(nn.Module):
         seed: Keys all random draws, with the step and the samples' ids.
     """
 
+    step: Tensor
+
     def __init__(
         self,
         network: FusionModel,
@@ -51,15 +54,25 @@ class Learner(nn.Module):
                 raise ValueError(f"weights[{name!r}]: there is no such objective, the objectives are {sorted(objectives)}")
         self.network = network
         self.objectives = nn.ModuleDict(objectives)
-        self.weights = {name: 1.0 for name in objectives} | dict(weights or {})
+        network.packing = network.packing and not any(objective.reads_padding for objective in objectives.values())
+        self.weights = dict.fromkeys(objectives, 1.0) | dict(weights or {})
         self.momentum, self.chunks, self.seed = momentum, chunks, seed
         self.register_buffer("step", torch.zeros(1, dtype=torch.long))
         self.order = _order_views(objectives)
+        taught = [o for o in objectives.values() if o.taught]
+        self.taught = {o.view for o in taught} | {o.after for o in taught if o.reuse}
         self.teacher = self._copy() if momentum is not None else None
 
     def _copy(self) -> nn.ModuleDict:
-        teacher = nn.ModuleDict({"network": deepcopy(self.network), "objectives": deepcopy(self.objectives)})
-        return teacher.requires_grad_(False).eval()
+        heads = nn.ModuleDict({name: deepcopy(objective) for name, objective in self.objectives.items() if objective.teaches})
+        return nn.ModuleDict({"network": deepcopy(self.network), "objectives": heads}).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation; the teacher answers without dropout in both."""
+        super().train(mode)
+        if self.teacher is not None:
+            self.teacher.eval()
+        return self
 
     def forward(self, batch: Batch, draws: Draws | None = None) -> tuple[Tensor, Result]:
         """The loss to differentiate, and each objective's sums and counts.
@@ -73,25 +86,31 @@ class Learner(nn.Module):
         if self.training and self.teacher is not None:
             self.update_teacher()
         before: dict[str, View] = {}
+        taught: dict[str, Streams] = {}
         result = Result()
         for view in self.order:
-            wanting = {name: o for name, o in self.objectives.items() if o.view == view and o.wants(batch)}
+            wanting = self.wanting(view, batch)
             if not wanting or any(o.after and o.after not in before for o in wanting.values()):
                 continue
             corrupted = batch
             for objective in wanting.values():
                 corrupted = objective.corrupt(corrupted, before, draws)
-            streams = self.run(corrupted)
+            reused = {name: o.after for o in wanting.values() for name in o.reuse if name in before[o.after].streams}
+            streams = self.run(corrupted | {name: before[after].streams[name] for name, after in reused.items()})
             before[view] = View(corrupted, streams)
-            taught = self.teach(corrupted) if any(o.taught for o in wanting.values()) else None
+            if self.teacher is not None and view in self.taught:
+                taught[view] = self.teach(corrupted | {name: taught[after][name] for name, after in reused.items()})
             for name, objective in wanting.items():
-                teacher = None
-                if objective.taught and taught is not None and self.teacher is not None:
-                    teacher = Teacher(taught, self.teacher["network"], self.teacher["objectives"][name])
+                teacher = self.answer(name, taught[view]) if objective.taught and view in taught else None
                 result[name] = objective(streams, corrupted, self.network, teacher)
         if not result:
             raise ValueError(f"no objective of {sorted(self.objectives)} can use a batch of {sorted(batch)}")
         return self.total(result), result
+
+    def wanting(self, view: str, batch: Batch) -> dict[str, Objective]:
+        """The objectives of a view that can use a batch."""
+        objectives = {name: o for name, o in self.objectives.items() if isinstance(o, Objective)}
+        return {name: o for name, o in objectives.items() if o.view == view and o.wants(batch)}
 
     def run(self, batch: Batch) -> Streams:
         """The network's streams, made in chunks where that was asked for."""
@@ -110,18 +129,39 @@ class Learner(nn.Module):
         return total
 
     @torch.no_grad()
-    def teach(self, batch: Batch) -> Streams | None:
+    def teach(self, batch: Batch) -> Streams:
         """The teacher's streams of a batch."""
-        return self.teacher["network"](batch) if self.teacher is not None else None
+        assert self.teacher is not None
+        return self.teacher["network"](batch)
+
+    def answer(self, name: str, streams: Streams) -> Teacher:
+        """What the objective of this name reads of the teacher."""
+        assert self.teacher is not None
+        network, heads = self.teacher["network"], self.teacher["objectives"]
+        assert isinstance(network, FusionModel)
+        assert isinstance(heads, nn.ModuleDict)
+        objective = heads[name] if name in heads else self.objectives[name]
+        assert isinstance(objective, Objective)
+        return Teacher(streams, network, objective)
+
+    def refresh_memories(self) -> None:
+        """A new snapshot of every memory's keys, the teacher's memories by the teacher's network."""
+        networks: list[tuple[nn.Module, Any]] = [(self.network, self.network), (self.objectives, self.network)]
+        if self.teacher is not None:
+            networks += [(part, self.teacher["network"]) for part in self.teacher.children()]
+        with gathered(self):
+            for part, network in networks:
+                for module in part.modules():
+                    if isinstance(module, Remembers):
+                        module.refresh(network)
 
     @torch.no_grad()
     def update_teacher(self) -> None:
         """teacher = momentum * teacher + (1 - momentum) * student."""
         assert self.teacher is not None and self.momentum is not None
-        for name in ("network", "objectives"):
-            students = getattr(self, name).parameters()
-            for student, teacher in zip(students, self.teacher[name].parameters(), strict=True):
-                teacher.lerp_(student, 1 - self.momentum)
+        students = dict(self.named_parameters())
+        for name, teacher in self.teacher.named_parameters():
+            teacher.lerp_(students[name], 1 - self.momentum)
 
 
 def _order_views(objectives: Mapping[str, Objective]) -> list[str]:

@@ -16,10 +16,14 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+import kemm
+from kemm.callbacks import default_callbacks
 from kemm.config import ConfigError
 from kemm.config_classes import Parameter
 from kemm.config_errors import Arguments, mistakes
+from kemm.data import Preparation
 from kemm.overrides import overrides, with_overrides
+from kemm.preemption import Preemption
 from kemm.run_folder import RunFolder, default_logger, find_checkpoint, placed_callbacks
 
 _NOISE = (
@@ -28,7 +32,10 @@ _NOISE = (
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*You have overridden .*transfer_batch_to_device.*",
     r".*The number of training batches .* is smaller than the logging interval.*",
+    r".*Total length of `list` across ranks is zero.*",  # a config without validation
+    r".*FSDP2-wrapped module .* returned a view tensor.*",
 )
+_OF_INPUT = ("ValueError", "FileNotFoundError", "kemm.rows.RowError")
 
 
 def run(command: str, module: type[LightningModule], config: Path, root: yaml.MappingNode, options: Sequence[str]) -> int:
@@ -52,13 +59,15 @@ def run(command: str, module: type[LightningModule], config: Path, root: yaml.Ma
     except Exception as error:
         if _wants_traceback():
             raise
-        return _fail(_one_line(error))
-    arguments: dict[str, Any] = {"predict": {"return_predictions": False}}.get(command, {})
+        return _fail(_one_line(_own(error)))
+    quiet = {"predict": {"return_predictions": False}, "validate": {"verbose": False}, "test": {"verbose": False}}
+    arguments: dict[str, Any] = quiet.get(command, {})
     try:
         method = getattr(built.trainer, command)
         method(built.model, datamodule=built.datamodule, ckpt_path=built.checkpoint, weights_only=True, **arguments)
     except SIGTERMException:
-        return 143
+        # Lightning kills the main process when one that it started ends with another status than 0.
+        return 143 if built.trainer.local_rank == 0 else 0
     except Exception as error:
         if _wants_traceback() or not _explains_itself(error):
             raise
@@ -101,6 +110,16 @@ class _CommandLine(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="last or best of the run's folder, or a checkpoint's path.")
 
+        parser.add_argument("--prepare", type=list[Preparation], default=[], help="Steps that make files of which the rest is read.")
+
+    def instantiate_classes(self) -> None:
+        # Model and data read files in their constructors, so what makes these files cannot wait for Lightning's prepare_data.
+        steps = LightningArgumentParser()
+        steps.add_argument("--prepare", type=list[Preparation])
+        for step in steps.instantiate(steps.parse_object({"prepare": self.config["prepare"]})).prepare:
+            step()
+        super().instantiate_classes()
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         try:
             self.config = parser.parse_args(self.options)
@@ -117,7 +136,12 @@ class _CommandLine(LightningCLI):
         name = settled.pop("ckpt_path")
         settled.pop("config", None)
         self.checkpoint = None if name is None else find_checkpoint(folder, name)
-        callbacks = [*callbacks, RunFolder(folder, self.parser.dump(settled, "yaml", False), writes)]
+        text = self.parser.dump(settled, "yaml", False)
+        callbacks = default_callbacks(callbacks, self.path, text, settings["enable_progress_bar"] is not False)
+        callbacks = [*callbacks, RunFolder(folder, text), Preemption(folder, writes)]
+        if settings["strategy"] == "ddp":
+            # A step is one source's, whose objectives leave parts of the model alone.
+            settings["strategy"] = "ddp_find_unused_parameters_true"
         logger = default_logger(folder) if settings["logger"] in (None, True) else settings["logger"]
         return super().instantiate_trainer(callbacks=callbacks, logger=logger)
 
@@ -129,6 +153,7 @@ class _CommandLine(LightningCLI):
             "model": Parameter(Arguments(self.module), True),
             "data": Parameter(LightningDataModule, True),
             "ckpt_path": Parameter(str | None, False),
+            "prepare": Parameter(list[Preparation], False),
         }
         found = mistakes(with_overrides(self.root, overrides(self.options)), expected, self.path)
         return found or [f"{self.path}: {_first_words(error)}"]
@@ -149,22 +174,45 @@ def _explains_itself(error: Exception) -> bool:
     """Tells whether an error is a message for the user: raised by kemm about its input, by Lightning about its use, or about a file."""
     if isinstance(error, MisconfigurationException) or (isinstance(error, OSError) and error.filename is not None):
         return True
-    if _is_other_architecture(error):
+    if _is_other_architecture(error) or _from_worker(error):
         return True
+    return isinstance(error, ValueError | FileNotFoundError) and _raised_in(error).startswith("kemm.")
+
+
+def _own(error: BaseException) -> BaseException:
+    """The error of a constructor; where its argument may be one of several types, jsonargparse hides it behind an error of its own."""
+    found: BaseException | None = error
+    while found is not None and _raised_in(found).startswith("jsonargparse."):
+        found = found.__cause__
+    return found or error
+
+
+def _raised_in(error: BaseException) -> str:
+    """The module whose line raised an error."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__", "").startswith("kemm.")
+    return str(frames[-1][0].f_globals.get("__name__", "")) if frames else ""
+
+
+def _from_worker(error: BaseException) -> str:
+    """The message of an error that kemm raised about its input in a process that prepares batches, which torch hands on as text; or ""."""
+    lines = str(error).rstrip().split("\n")
+    places = [line for line in lines if line.startswith('  File "')]
+    kind, _, message = lines[-1].partition(": ")
+    if " in DataLoader worker process " not in lines[0] or not places or kind not in _OF_INPUT:
+        return ""
+    return message if Path(places[-1].split('"')[1]).is_relative_to(Path(kemm.__file__).parent) else ""
 
 
 def _is_other_architecture(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and str(error).startswith("Error(s) in loading state_dict")
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     text = _first_words(error)
-    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+    return _from_worker(error) or (text if isinstance(error, ValueError | FileNotFoundError) else f"{type(error).__name__}: {text}")
 
 
-def _first_words(error: Exception) -> str:
+def _first_words(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).split("\n") if line.strip()]
     return " ".join(lines[:4])[:600] or type(error).__name__
 

@@ -4,8 +4,6 @@ It is `runs/<config name>/` and holds `config.yaml` (the resolved config), `last
 `metrics.csv` of each call.
 """
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,54 +11,28 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from kemm.files import write_text
 
 _SUFFIX = ".ckpt"
 
 
 class RunFolder(Callback):
-    """Writes the resolved config beside the checkpoints when training starts, and a checkpoint when it is told to end.
+    """Writes the resolved config beside the checkpoints when training starts.
 
     Args:
         folder: the run's folder.
         config: the resolved config as YAML text.
-        checkpoints: whether a checkpoint is written on SIGTERM.
     """
 
-    def __init__(self, folder: Path, config: str, checkpoints: bool) -> None:
+    def __init__(self, folder: Path, config: str) -> None:
         self.folder = folder
         self.config = config
-        self.checkpoints = checkpoints
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes `config.yaml`, on one rank."""
         if stage == "fit" and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             write_text(self.folder / "config.yaml", self.config)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Saves `last.ckpt` on SIGTERM, which Lightning raises between two steps, when the state is whole."""
-        if self.checkpoints and isinstance(exception, SIGTERMException) and trainer.training:
-            trainer.save_checkpoint(self.folder / f"last{_SUFFIX}")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file so that it is either the old one or the whole new one at any time.
-
-    Args:
-        path: the file; its folders are made.
-        text: its content.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
 
 
 def placed_callbacks(folder: Path, given: list[Callback], checkpoints: bool) -> list[Callback]:
@@ -132,4 +104,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: cannot be read as a checkpoint ({detail}), expected a file that `fit` wrote") from error
     if not isinstance(state, dict) or "state_dict" not in state:
         raise ValueError(f"{path}: holds no 'state_dict', expected a checkpoint that `fit` wrote")
+    missing = [key for key in ("pytorch-lightning_version", "epoch", "global_step") if key not in state]
+    if missing:
+        raise ValueError(f"{path}: holds no {missing[0]!r}, expected a checkpoint that `fit` wrote; model.pretrained reads bare weights")
     return state

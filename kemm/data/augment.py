@@ -55,6 +55,7 @@ class Draws:
 
     def __init__(self, seeds: Tensor) -> None:
         self._numbers, self._next = uniform(seeds, DRAWS), 0
+        self.device = seeds.device
 
     def between(self, low: float, high: float, count: int = 1) -> Tensor:
         """(B, count, 1, 1) numbers in [low, high)."""
@@ -82,7 +83,9 @@ class Augment:
         self.size, self.strength = size, strength
 
     def __call__(self, images: Tensor, seeds: Tensor) -> Tensor:
-        """Args:
+        """One random view of each picture.
+
+        Args:
             images: (B, 3, h, w) uint8.
             seeds: (B,) int64; equal seeds and pictures give equal results, whatever else is in the batch.
 
@@ -104,9 +107,9 @@ class Augment:
         return (x * 255).round().clamp(0, 255).to(torch.uint8)
 
     def grid(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Where each pixel looks in the picture, (B, size, size, 2) in [-1, 1], and the steepness of the folds there, (B, 1, size, size)."""
+        """Where each pixel looks in the picture, (B, size, size, 2) in [-1, 1], and the folds' steepness, (B, 1, size, size)."""
         s = self.strength
-        line = (torch.arange(self.size) * 2 + 1) / self.size - 1
+        line = (torch.arange(self.size, device=draws.device) * 2 + 1) / self.size - 1
         y, x = line.view(1, 1, -1, 1), line.view(1, 1, 1, -1)
         scale = torch.exp(draws.between(-0.22, 0.3) * s)
         stretch = torch.exp(draws.between(-0.2, 0.2) * s)
@@ -129,13 +132,13 @@ class Augment:
         return torch.stack([across, down], dim=-1).squeeze(1), wavy * torch.cos(fold)
 
     def view(self, images: Tensor, grid: Tensor, draws: Draws) -> Tensor:
-        """Looks up the pictures and puts a background (a colour with a slope of light, often white or black) behind: (B, 3, size, size) in [0, 1]."""
+        """The pictures in [0, 1] before a background: a colour with a slope of light, often white or black."""
         x = F.grid_sample(images.float() / 255, grid, mode="bilinear", padding_mode="border", align_corners=False)
         edge = (1 - grid.abs()).amin(dim=-1).unsqueeze(1) * (self.size / 2)
         inside = (edge + 0.5).clamp(0, 1)
         colour, kind = draws.between(0, 1, 3), draws.between(0, 1)
         colour = torch.where(kind < 0.25, 1.0, torch.where(kind < 0.35, 0.0, torch.where(kind < 0.5, colour.mean(1, keepdim=True), colour)))
-        line = torch.linspace(-0.5, 0.5, self.size)
+        line = torch.linspace(-0.5, 0.5, self.size, device=draws.device)
         slope = draws.between(-0.4, 0.4) * line.view(1, 1, -1, 1) + draws.between(-0.4, 0.4) * line.view(1, 1, 1, -1)
         return inside * x + (1 - inside) * (colour + slope).clamp(0, 1)
 
@@ -143,7 +146,7 @@ class Augment:
         """Folds' shading, gloss, then gamma, contrast, brightness, saturation, hue and a colour cast."""
         s = self.strength
         x = x * (1 + fold * draws.between(0.0, 0.3) * s)
-        line = torch.linspace(-1, 1, self.size)
+        line = torch.linspace(-1, 1, self.size, device=draws.device)
         height = line.view(1, 1, -1, 1) + draws.between(-0.6, 0.6) * line.view(1, 1, 1, -1) + draws.between(-0.5, 0.8)
         gloss = draws.chance(0.15 * min(s, 1.0)) * draws.between(0.05, 0.35) * (height * -8).sigmoid()
         x = x + gloss * (1 - x)
@@ -160,7 +163,7 @@ class Augment:
 
     def occlude(self, x: Tensor, draws: Draws) -> Tensor:
         """Sometimes an ellipse or a rectangle of one colour lies over the picture."""
-        line = torch.linspace(-1, 1, self.size)
+        line = torch.linspace(-1, 1, self.size, device=draws.device)
         across = (line.view(1, 1, 1, -1) - draws.between(-1, 1)) / draws.between(0.08, 0.4)
         down = (line.view(1, 1, -1, 1) - draws.between(-1, 1)) / draws.between(0.08, 0.4)
         round_, box = across.square() + down.square() < 1, torch.maximum(across.abs(), down.abs()) < 1
@@ -202,7 +205,8 @@ def quantise(x: Tensor, step: Tensor) -> Tensor:
     """
     order = torch.arange(8, dtype=torch.float64, device=x.device)
     basis = torch.cos(math.pi / 8 * (order + 0.5) * order.unsqueeze(1)) * torch.where(order == 0, 0.125, 0.25).sqrt().unsqueeze(1)
-    blocks = x.double().unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4)  # (B, 3, rows, columns, 8, 8)
+    count, channels, size, _ = x.shape
+    blocks = x.double().reshape(count, channels, size // 8, 8, size // 8, 8).transpose(3, 4)  # (B, 3, rows, columns, 8, 8)
     steps = step.double()[..., None, None] * (0.15 + (order + order.unsqueeze(1)) / 14)
     coefficients = ((basis @ blocks @ basis.T) / steps).round() * steps
-    return (basis.T @ coefficients @ basis).transpose(3, 4).flatten(2, 3).flatten(3, 4).to(x.dtype)
+    return (basis.T @ coefficients @ basis).transpose(3, 4).reshape(x.shape).to(x.dtype)

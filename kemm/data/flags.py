@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from kemm.data.shapes import CENTRE, Box, Frame, Outline, Point, Shape
+from kemm.data.frame import CENTRE, Box, Frame, Outline, Point, Shape
 from kemm.data.specification import FlagError, read_colour, read_document, read_shape, read_size
 
-SUPERSAMPLING = 4
-"""Each pixel is the mean of 4 x 4 samples."""
+SAMPLES, LEAST, MOST = 288, 4, 16
+"""Each pixel is the mean of n x n samples, n so large (within limits) that the picture is 288 samples high."""
 CACHED_DRAWINGS = 4096
 
 
@@ -87,7 +88,7 @@ class FlagDrawer:
             aspect: width / height; by default the legal proportions.
         """
         if height < 1 or (aspect is not None and not 0.1 <= aspect <= 10.0):
-            raise ValueError(f"flag of height {height!r} and aspect {aspect!r}: expected a height of 1 or more and an aspect between 0.1 and 10")
+            raise ValueError(f"height {height!r}, aspect {aspect!r}: expected a height of 1 or more and an aspect between 0.1 and 10")
         width, height = self.size(country, height, aspect)
         key = (country, width, height)
         if key not in self._drawn:
@@ -140,14 +141,15 @@ class FlagDrawer:
             yield from shape.outlines(frame)
 
     def _paint(self, drawing: Drawing, width: int, height: int) -> Image.Image:
-        scale = height * SUPERSAMPLING
-        large = Image.new("RGB", (width * SUPERSAMPLING, scale))
+        factor = min(max(math.ceil(SAMPLES / height), LEAST), MOST)
+        scale = height * factor
+        large = Image.new("RGB", (width * factor, scale))
         brush = ImageDraw.Draw(large)
         # A sample lies in the middle of its cell, PIL's integer coordinates are the middles: hence the half.
         for colour, corners in self._outlines(drawing, Frame(0.0, 0.0, width / height, 1.0), {}):
             if len(corners) > 2:
                 brush.polygon((corners * scale - 0.5).ravel().tolist(), fill=self.palette[colour])
-        return large.reduce(SUPERSAMPLING)
+        return large.reduce(factor)
 
 
 def rotate(corners: np.ndarray, centre: tuple[float, float], degrees: float) -> np.ndarray:
@@ -155,7 +157,8 @@ def rotate(corners: np.ndarray, centre: tuple[float, float], degrees: float) -> 
     if degrees == 0.0:
         return corners
     cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return (corners - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre
+    turned: np.ndarray = (corners - centre) @ np.array([[cos, sin], [-sin, cos]]) + centre
+    return turned
 
 
 def clip(corners: np.ndarray, frame: Frame) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The round shapes of flags: discs, rings, crescents, stars, wheels, waves, saw teeth (see `kemm.data.shapes` for frames and units)."""
+"""The round shapes of flags: discs, rings, crescents, stars, wheels, waves, saw teeth (see `kemm.data.frame` for frames and units)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kemm.data.shapes import CENTRE, Across, Frame, Outline, Point, around, segment, star
+from kemm.data.frame import CENTRE, Across, Frame, Outline, Point, around, segment, star
 
 CIRCLE = np.arange(0.0, 360.0, 7.5)
 

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from kemm.data import rounds, shapes
-from kemm.data.shapes import Across, Box, Point
+from kemm.data.frame import Across, Box, Point
 
 ACROSS = re.compile(r"^(?:(?P<fraction>-?\d*\.?\d+)(?=[+-]))?(?P<heights>[+-]?\d*\.?\d+)h$")
 HEX = re.compile(r"^#[0-9a-f]{6}$")
@@ -217,5 +217,5 @@ def check_names(read: dict[str, Any], kind: str, where: str, colours: Collection
             raise FlagError(f"{where}: expected a colour of the palette, given {colour!r}")
     if read.get("weights") and len(read["weights"]) != len(painted):
         raise FlagError(f"{where}: weights: expected {len(painted)}, one for each stripe, given {len(read['weights'])}")
-    if kind == "line" and len(read["points"]) < 2 or kind == "polygon" and len(read["points"]) < 3:
+    if (kind == "line" and len(read["points"]) < 2) or (kind == "polygon" and len(read["points"]) < 3):
         raise FlagError(f"{where}: points: expected at least {2 if kind == 'line' else 3}, given {len(read['points'])}")

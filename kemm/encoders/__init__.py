@@ -1,7 +1,9 @@
 """Encoders: each turns one modality into a stream."""
 
 from kemm.encoders.base import Encoder
-from kemm.encoders.entity import EntityEncoder
+from kemm.encoders.convolution import ConvEncoder
+from kemm.encoders.entity import EntityEncoder, TypedEntityEncoder
+from kemm.encoders.graph import GraphEncoder
 from kemm.encoders.image import ImageEncoder
 from kemm.encoders.region import AlignedRegionEmbedding, RegionEmbedding, RegionEncoder
 from kemm.encoders.text import CausalTextEncoder, TextEncoder
@@ -9,10 +11,13 @@ from kemm.encoders.text import CausalTextEncoder, TextEncoder
 __all__ = [
     "AlignedRegionEmbedding",
     "CausalTextEncoder",
+    "ConvEncoder",
     "Encoder",
     "EntityEncoder",
+    "GraphEncoder",
     "ImageEncoder",
     "RegionEmbedding",
     "RegionEncoder",
     "TextEncoder",
+    "TypedEntityEncoder",
 ]

@@ -1,6 +1,7 @@
 """The encoder: a container that `FusionModel` climbs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -15,6 +16,12 @@ class Encoder(nn.Module):
 
     reads_padding: bool = False
     """Whether real positions depend on padded ones (declared by what does, respected by the tests and by packing)."""
+
+    limits: dict[str, int] = {}
+    """Entry of the input, such as `ids` -> its values must lie below; `length` limits the tokens of a text."""
+
+    embed: Any
+    """The embedding; fusions and objectives read its tables."""
 
     def __init__(self, embed: nn.Module, layers: Sequence[nn.Module] = ()) -> None:
         super().__init__()

@@ -1,13 +1,14 @@
 """Entity encoder: rows of a table of knowledge-graph entities."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kemm.batch import CandidateInput, EntityInput, Stream
 from kemm.encoders.base import Encoder
+from kemm.files import read_tensors
 
 
 class EntityEmbedding(nn.Module):
@@ -46,21 +47,89 @@ class EntityEncoder(Encoder):
 
     def __init__(self, num_entities: int, dim: int = 100, vectors: Path | None = None, frozen: bool = False) -> None:
         super().__init__(EntityEmbedding(num_entities, dim, vectors, frozen))
-        self.dim = dim
+        self.dim, self.limits = dim, {"ids": num_entities}
 
     @property
     def table(self) -> Tensor:
         """The vectors of all entities, (N, D)."""
+        assert isinstance(self.embed, EntityEmbedding)
         return self.embed.table.weight
+
+
+class TypedEntityEmbedding(nn.Module):
+    """`Linear([vector; kind])` of an entity's given vector and its kind's learned one, and a learned vector for "no entity"
+    (WordNet's synsets and their parts of speech: allenai/kb: kb/wordnet.py, WordNetAllEmbedding).
+
+    Args:
+        num_entities: Rows, row 0 (padding) included; the last row is "no entity".
+        dim: Width of the result.
+        raw_dim: Width of the given vectors.
+        kinds: Rows of the table of kinds.
+        kind_dim: Width of a kind.
+        vectors: A safetensors file with `vectors` (num_entities, raw_dim) to begin with.
+        kind_of: The kind of each entity; 0 by default.
+    """
+
+    def __init__(
+        self,
+        num_entities: int,
+        dim: int,
+        raw_dim: int,
+        kinds: int,
+        kind_dim: int,
+        vectors: Path | None = None,
+        kind_of: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        if kind_of and len(kind_of) != num_entities:
+            raise ValueError(f"kind_of has {len(kind_of)} kinds, and there are {num_entities} entities")
+        self.table = EntityEmbedding(num_entities, raw_dim, vectors, frozen=True).table
+        self.kinds = nn.Embedding(kinds, kind_dim)
+        self.project = nn.Linear(raw_dim + kind_dim, dim)
+        self.null = nn.Parameter(torch.zeros(dim))
+        self.kind_of: Tensor
+        self.register_buffer("kind_of", torch.tensor(kind_of or [0] * num_entities))
+        nn.init.normal_(self.null, std=0.02)
+
+    def forward(self, entity: CandidateInput) -> Stream:
+        ids = entity["ids"]
+        x = self.project(torch.cat([self.table(ids), self.kinds(self.kind_of[ids])], -1))  # (B, E, C, D)
+        x = torch.where((ids == self.table.num_embeddings - 1)[..., None], self.null, x)
+        return Stream(x, ids != 0)
+
+
+class TypedEntityEncoder(Encoder):
+    """Entities with kinds as an encoder of no layers.
+
+    Args:
+        num_entities: Rows, row 0 (padding) and the last ("no entity") included.
+        dim: Width of the result.
+        raw_dim: Width of the given vectors.
+        kinds: Number of kinds.
+        kind_dim: Width of a kind.
+        vectors: A safetensors file with `vectors` (num_entities, raw_dim) to begin with.
+        kind_of: The kind of each entity; 0 by default.
+    """
+
+    def __init__(
+        self,
+        num_entities: int,
+        dim: int = 200,
+        raw_dim: int = 200,
+        kinds: int = 5,
+        kind_dim: int = 25,
+        vectors: Path | None = None,
+        kind_of: Sequence[int] = (),
+    ) -> None:
+        super().__init__(TypedEntityEmbedding(num_entities, dim, raw_dim, kinds, kind_dim, vectors, kind_of))
+        self.dim, self.limits = dim, {"ids": num_entities}
 
 
 def read_vectors(path: Path, num_entities: int, dim: int) -> Tensor:
     """The tensor `vectors` of a safetensors file, checked against the table that it is for."""
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path}: no such file of entity vectors")
-    tensors = load_file(path)
+    tensors = read_tensors(path, "entity vectors")
     if "vectors" not in tensors:
         raise ValueError(f"{path}: expected a tensor 'vectors', found {sorted(tensors)}")
     if tensors["vectors"].shape != torch.Size((num_entities, dim)):
-        raise ValueError(f"{path}: 'vectors' is {tuple(tensors['vectors'].shape)}, and the table ({num_entities}, {dim})")
+        raise ValueError(f"{path}: 'vectors' is {tuple(tensors['vectors'].shape)}, expected the table's ({num_entities}, {dim})")
     return tensors["vectors"]

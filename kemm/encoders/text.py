@@ -1,7 +1,6 @@
 """Text encoders: BERT's (post-norm, bidirectional) and GPT's (pre-norm, causal)."""
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +8,7 @@ from torch import Tensor, nn
 
 from kemm.batch import Stream, TextInput
 from kemm.encoders.base import Encoder
-from kemm.nn import BertNorm, FinalNorm, PostNormLayer, PreNormLayer, init_bert
-
-LayerNorm = partial(nn.LayerNorm, eps=1e-5)
+from kemm.nn import BertNorm, FinalNorm, PostNormLayer, PreNormLayer, causal, init_bert
 
 
 class TextEmbedding(nn.Module):
@@ -75,6 +72,7 @@ class TextEncoder(Encoder):
         dropout: Rate everywhere.
         norm: Makes the norm of a width.
         embedding_norm: Makes the norm of the embedding; `norm` by default.
+        embedding_dropout: Rate after that; `dropout` by default (0 where a fusion normalises jointly).
         activation: The non-linearity.
     """
 
@@ -92,11 +90,13 @@ class TextEncoder(Encoder):
         dropout: float = 0.1,
         norm: Callable[[int], nn.Module] = BertNorm,
         embedding_norm: Callable[[int], nn.Module] | None = None,
+        embedding_dropout: float | None = None,
         activation: Callable[[Tensor], Tensor] = F.gelu,
     ) -> None:
-        embed = TextEmbedding(vocab_size, dim, max_length, types, offset, padding_id, dropout, embedding_norm or norm)
+        rate = dropout if embedding_dropout is None else embedding_dropout
+        embed = TextEmbedding(vocab_size, dim, max_length, types, offset, padding_id, rate, embedding_norm or norm)
         super().__init__(embed, [PostNormLayer(dim, heads, inner, dropout, norm, activation) for _ in range(depth)])
-        self.dim = dim
+        self.dim, self.limits = dim, {"ids": vocab_size, "length": max_length - offset}
         init_bert(self)
 
 
@@ -108,8 +108,10 @@ class CausalEmbedding(nn.Module):
         dim: Width.
         max_length: Rows of the position table, the summary included.
         summary: Whether a learned token is appended that sees all real tokens (CoCa, arXiv 2205.01917, section 3.2); `max_length`
-            counts it, and its position is the last row of the table.
-        padding_mask: Whether padded tokens are hidden; CLIP leaves that to causality.
+            counts it, and it takes the position after the last token, padded or not.
+        padding_mask: Whether padded tokens are hidden; CLIP leaves that to causality. With the summary the mask is late by one place,
+            as in the released CoCa (mlfoundations/open_clip: transformer.py, build_cls_mask): the first padded token is seen, and the
+            summary sees itself only where nothing is padded.
         dropout: Rate after the sum.
     """
 
@@ -127,15 +129,11 @@ class CausalEmbedding(nn.Module):
         x, real = self.words(text["ids"]), text["mask"]  # (B, T, D), (B, T)
         if self.summary is not None:
             x = torch.cat([x, self.summary.expand(len(x), 1, -1)], 1)  # (B, T + 1, D)
-            real = F.pad(real, (0, 1), value=True)
-        length = x.shape[1]
-        places = torch.arange(length, device=x.device)
-        mask = (places[:, None] >= places).expand(len(x), -1, -1)  # (B, L, L)
+            real = F.pad(real, (1, 0), value=True)
+        mask = causal(x).expand(len(x), -1, -1)  # (B, L, L)
         if self.padding_mask:
             mask = mask & real[:, None]
-        elif self.summary is not None:
-            mask = torch.cat([mask[:, :-1], mask[:, -1:] & real[:, None]], 1)
-        return Stream(self.dropout(x + self.positions(places)), mask)
+        return Stream(self.dropout(x + self.positions.weight[: x.shape[1]]), mask)
 
 
 class CausalTextEncoder(Encoder):
@@ -168,12 +166,12 @@ class CausalTextEncoder(Encoder):
         summary: bool = False,
         padding_mask: bool = True,
         final_norm: bool = True,
-        norm: Callable[[int], nn.Module] = LayerNorm,
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
         activation: Callable[[Tensor], Tensor] = F.gelu,
     ) -> None:
         layers: list[nn.Module] = [PreNormLayer(dim, heads, inner, dropout, norm, activation) for _ in range(depth)]
         embed = CausalEmbedding(vocab_size, dim, max_length, summary, padding_mask, dropout)
         super().__init__(embed, [*layers, FinalNorm(norm(dim))] if final_norm else layers)
-        self.dim = dim
+        self.dim, self.limits = dim, {"ids": vocab_size, "length": max_length - summary}
         init_bert(self)
-        self.reads_padding = not padding_mask
+        self.reads_padding = summary or not padding_mask

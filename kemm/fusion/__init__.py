@@ -3,11 +3,16 @@
 from kemm.fusion.adapter import Adapter
 from kemm.fusion.base import Fusion, FusionPoint, Streams
 from kemm.fusion.coattention import CoAttention, Detach, DynamicLayer, Pairs
+from kemm.fusion.combine import Join, Sum
 from kemm.fusion.concat import AlignedPositions, Concat, Split
 from kemm.fusion.cross_attention import CrossAttentionLayer, DecoderLayer
 from kemm.fusion.ernie import EntityAggregator, EntityMix
-from kemm.fusion.feature import AttentionalPool, Feature, First, Keep, Last, Mean
-from kemm.fusion.kar import KnowledgeAttention
+from kemm.fusion.facts import FactAttention, FeatureEntities, Intersection, MentionEntities
+from kemm.fusion.feature import AttentionalPool, End, Feature, First, Flat, Keep, Last, Mean, Pooled
+from kemm.fusion.kar import EntityLinker, KnowledgeAttention
+from kemm.fusion.local import LocalContext
+from kemm.fusion.memory import MemoryAttention, MemoryFusion, Remembers
+from kemm.fusion.neighbours import Neighbours
 
 __all__ = [
     "Adapter",
@@ -19,17 +24,32 @@ __all__ = [
     "DecoderLayer",
     "Detach",
     "DynamicLayer",
+    "End",
     "EntityAggregator",
+    "EntityLinker",
     "EntityMix",
+    "FactAttention",
     "Feature",
+    "FeatureEntities",
     "First",
+    "Flat",
     "Fusion",
     "FusionPoint",
+    "Intersection",
+    "Join",
     "Keep",
     "KnowledgeAttention",
     "Last",
+    "LocalContext",
     "Mean",
+    "MemoryAttention",
+    "MemoryFusion",
+    "MentionEntities",
+    "Neighbours",
     "Pairs",
+    "Pooled",
+    "Remembers",
     "Split",
     "Streams",
+    "Sum",
 ]

@@ -1,11 +1,11 @@
 """What a fusion is, and where it is placed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from kemm.batch import Batch, Stream
+from kemm.batch import Batch, Stream, has
 
 if TYPE_CHECKING:
     from kemm.model import FusionModel
@@ -20,10 +20,19 @@ class Fusion(nn.Module):
     inputs are never changed in place (streams are shared).
     """
 
+    needs: tuple[str, ...] = ()
+    """Streams, and entries of the batch, without which the fusion is skipped; `mention.spans` names an entry of an entry."""
     reads_padding: bool = False
     """Whether real positions depend on padded ones."""
     unused: tuple[str, ...] = ()
     """Names of parameters that get no gradient, kept since published checkpoints hold them."""
+
+    tables: dict[str, int] = {}
+    """Encoder -> rows that its table must have, where the fusion reads it by rows that it knows itself (those of a graph)."""
+
+    def wants(self, streams: Streams, batch: Batch) -> bool:
+        """Whether there is all that the fusion needs."""
+        return all(path in streams or has(batch, path) for path in self.needs)
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel") -> Streams:
         """The streams that the fusion changes or adds.
@@ -46,5 +55,5 @@ class FusionPoint:
         fusion: The fusion.
     """
 
-    at: dict[str, int | Literal["top"]] = field(default_factory=dict)
-    fusion: Fusion = field(default_factory=Fusion)
+    at: dict[str, int | Literal["top"]]
+    fusion: Fusion

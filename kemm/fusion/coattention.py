@@ -1,4 +1,4 @@
-"""Co-attention of two streams (ViLBERT, arXiv 1908.02265, section 3.1 and figure 2b), and what else its two repositories do between layers."""
+"""Co-attention of two streams (ViLBERT, arXiv 1908.02265, section 3.1 and figure 2b), and what else its repositories do between layers."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -95,7 +95,7 @@ class DynamicLayer(Fusion):
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel") -> Streams:
         stream, other = streams[self.stream], streams[self.reads]
         real = other.real()[..., None].to(other.x.dtype)
-        mean = (other.x * real).sum(1, keepdim=True) / real.sum(1, keepdim=True)  # (B, 1, D')
+        mean = (other.x * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)  # (B, 1, D')
         query = self.attention.query(stream.x) * (1 + torch.sigmoid(self.query_gate(mean)))
         key = self.attention.key(stream.x) * (1 + torch.sigmoid(self.key_gate(mean)))
         attended = self.attention.attend(query, key, self.attention.value(stream.x), stream.mask)

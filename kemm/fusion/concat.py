@@ -20,16 +20,17 @@ class Concat(Fusion):
         streams: Names of the streams that are joined.
         into: Name of the stream that holds them all, and climbs on through its encoder.
         norm: A joint norm (VisualBERT).
+        dropout: Rate after the norm.
     """
 
-    def __init__(self, streams: Sequence[str], into: str, norm: nn.Module | None = None) -> None:
+    def __init__(self, streams: Sequence[str], into: str, norm: nn.Module | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         self.streams, self.into = tuple(streams), into
-        self.norm = norm or nn.Identity()
+        self.norm, self.dropout = norm or nn.Identity(), nn.Dropout(dropout)
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel") -> Streams:
         parts = [streams[name] for name in self.streams]
-        x = self.norm(torch.cat([part.x for part in parts], 1))  # (B, sum of L, D)
+        x = self.dropout(self.norm(torch.cat([part.x for part in parts], 1)))  # (B, sum of L, D)
         mask = torch.cat([part.real() for part in parts], 1)
         return {self.into: Stream(x, mask, height=streams[self.into].height)}
 

@@ -1,7 +1,6 @@
 """Layers of one stream that read another by cross-attention: ALBEF's (post-norm) and CoCa's caption decoder (pre-norm)."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from kemm.batch import Batch
 from kemm.fusion.base import Fusion, Streams
-from kemm.nn import Attention, AttentionBlock, BertNorm, FeedForward, FeedForwardBlock, PreNormLayer
+from kemm.nn import Attention, AttentionBlock, BertNorm, FeedForward, FeedForwardBlock, PreNormLayer, causal
 
 if TYPE_CHECKING:
     from kemm.model import FusionModel
@@ -57,7 +56,8 @@ class CrossAttentionLayer(Fusion):
 
 class DecoderLayer(Fusion):
     """CoCa's multimodal decoder layer (arXiv 2205.01917, figure 2): a causal pre-norm layer, then a pre-norm layer of
-    cross-attention with a feed-forward of its own (mlfoundations/open_clip: transformer.py, MultimodalTransformer).
+    cross-attention with a feed-forward of its own (mlfoundations/open_clip: transformer.py, MultimodalTransformer). Padding, at the end,
+    needs no mask.
 
     Args:
         stream: The stream that the layer changes.
@@ -76,7 +76,7 @@ class DecoderLayer(Fusion):
         dim: int,
         heads: int = 8,
         inner: int | None = None,
-        norm: Callable[[int], nn.Module] = partial(nn.LayerNorm, eps=1e-5),
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
         activation: Callable[[Tensor], Tensor] = F.gelu,
     ) -> None:
         super().__init__()
@@ -88,6 +88,6 @@ class DecoderLayer(Fusion):
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel") -> Streams:
         stream, memory = streams[self.stream], streams[self.memory]
-        x = self.layer(stream.x, stream.mask)
+        x = self.layer(stream.x, causal(stream.x))
         x = x + self.cross(self.query_norm(x), memory.real(), self.memory_norm(memory.x))
         return {self.stream: stream._replace(x=x + self.feedforward(self.feedforward_norm(x)))}

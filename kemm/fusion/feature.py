@@ -1,7 +1,6 @@
 """By-products as streams: a pooled vector, a kept copy, an attentional pool."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,12 +23,27 @@ class First(nn.Module):
 
 
 class Last(nn.Module):
-    """The state of the last real place (the end token of CLIP's text, the appended summary of CoCa's)."""
+    """The state of the last real place (the end token of a text), or of one before it.
+
+    Args:
+        before: How many places before the last (VisualBERT answers from the token before [SEP]: 1).
+    """
+
+    def __init__(self, before: int = 0) -> None:
+        super().__init__()
+        self.before = before
 
     def forward(self, stream: Stream) -> Tensor:
         real = stream.real()
         last = (torch.arange(real.shape[1], device=real.device) * real).argmax(1)
-        return stream.x[torch.arange(len(last), device=last.device), last]
+        return stream.x[torch.arange(len(last), device=last.device), (last - self.before).clamp(min=0)]
+
+
+class End(nn.Module):
+    """The state of the very last place, which is no padding (the appended summary of CoCa's text)."""
+
+    def forward(self, stream: Stream) -> Tensor:
+        return stream.x[:, -1]
 
 
 class Mean(nn.Module):
@@ -40,7 +54,36 @@ class Mean(nn.Module):
         return (stream.x * real).sum(1) / real.sum(1).clamp(min=1)
 
 
-class Feature(Fusion):
+class Flat(nn.Module):
+    """All places side by side, (B, L * D): their number is fixed (the last map of a CNN), and where something is matters."""
+
+    def forward(self, stream: Stream) -> Tensor:
+        return stream.x.flatten(1)
+
+
+class Pooled(Fusion):
+    """A stream of one place: a stream pooled.
+
+    Args:
+        stream: The stream that is pooled.
+        name: The stream that holds the pooled state (B, 1, D).
+        pool: `First`, `Last`, `End` or `Mean`.
+    """
+
+    def __init__(self, stream: str, name: str, pool: nn.Module | None = None) -> None:
+        super().__init__()
+        self.stream, self.name, self.pool = stream, name, pool or First()
+
+    def feature(self, x: Tensor) -> Tensor:
+        """What becomes of the pooled state (B, D)."""
+        return x
+
+    def forward(self, streams: Streams, batch: Batch, network: "FusionModel") -> Streams:
+        x = self.feature(self.pool(streams[self.stream]))
+        return {self.name: Stream(x[:, None], torch.ones(len(x), 1, dtype=torch.bool, device=x.device))}
+
+
+class Feature(Pooled):
     """A stream of one place: a stream pooled, projected, and normalised where it is to be compared.
 
     With the defaults and `Tanh` it is BERT's pooler, with `ReLU` ViLBERT's, with `normalize` and without bias CLIP's projection.
@@ -50,7 +93,7 @@ class Feature(Fusion):
         name: The stream that holds the feature (B, 1, out).
         dim: Width of the stream.
         out: Width of the feature; `dim` by default.
-        pool: `First`, `Last` or `Mean`.
+        pool: `First`, `Last`, `End` or `Mean`.
         activation: After the projection.
         normalize: Whether the feature has length 1.
         bias: Whether the projection has a bias.
@@ -67,16 +110,14 @@ class Feature(Fusion):
         normalize: bool = False,
         bias: bool = True,
     ) -> None:
-        super().__init__()
-        self.stream, self.name, self.normalize = stream, name, normalize
-        self.pool, self.activation = pool or First(), activation or nn.Identity()
+        super().__init__(stream, name, pool)
+        self.normalize, self.activation = normalize, activation or nn.Identity()
         self.project = nn.Linear(dim, out or dim, bias=bias)
         nn.init.normal_(self.project.weight, std=dim**-0.5)
 
-    def forward(self, streams: Streams, batch: Batch, network: "FusionModel") -> Streams:
-        x = self.activation(self.project(self.pool(streams[self.stream])))  # (B, out)
-        x = F.normalize(x, dim=-1) if self.normalize else x
-        return {self.name: Stream(x[:, None], torch.ones(len(x), 1, dtype=torch.bool, device=x.device))}
+    def feature(self, x: Tensor) -> Tensor:
+        x = self.activation(self.project(x))  # (B, out)
+        return F.normalize(x, dim=-1) if self.normalize else x
 
 
 class Keep(Fusion):
@@ -91,11 +132,13 @@ class Keep(Fusion):
     def __init__(self, stream: str, name: str, places: Sequence[int] = ()) -> None:
         super().__init__()
         self.stream, self.name, self.places = stream, name, slice(*places) if places else slice(None)
+        self.reads_padding = any(place < 0 for place in places)
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel") -> Streams:
         kept, places = streams[self.stream], self.places
         mask = kept.mask[:, places, places] if kept.mask.dim() == 3 else kept.mask[:, places]
-        return {self.name: kept._replace(x=kept.x[:, places], mask=mask)}
+        positions = None if kept.positions is None else kept.positions[:, places]
+        return {self.name: kept._replace(x=kept.x[:, places], mask=mask, positions=positions)}
 
 
 class AttentionalPool(Fusion):
@@ -121,7 +164,7 @@ class AttentionalPool(Fusion):
         out: int,
         heads: int = 8,
         queries: int = 256,
-        norm: partial[nn.Module] = partial(nn.LayerNorm, eps=1e-5),
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
     ) -> None:
         super().__init__()
         self.stream, self.feature, self.tokens = stream, feature, tokens

@@ -1,4 +1,5 @@
-"""Metrics that give the published scorers' numbers exactly: plain functions, and `torchmetrics` classes that add up their counts over batches and ranks.
+"""Metrics that give the published scorers' numbers exactly: plain functions, and `torchmetrics` classes that add up their counts over
+batches and ranks.
 
 Importing torchmetrics takes seconds, so the classes are loaded when first used.
 """

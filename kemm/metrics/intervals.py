@@ -45,8 +45,8 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap (Efron 1979): the spread of a statistic over resamples of the rows.
 
-    Rows must be independent of each other: for questions that share images, hand in one row per image. The difference of two systems on the same rows is
-    the bootstrap of the rows' differences.
+    Rows must be independent of each other: for questions that share images, hand in one row per image. The difference of two systems on the
+    same rows is the bootstrap of the rows' differences.
 
     Args:
         values: (N,) or (N, K), one row per example (K numbers of which the statistic makes one, such as counts for an F1).

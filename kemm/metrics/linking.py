@@ -1,7 +1,7 @@
 """Entity linking: micro F1 over sets of (mention, entity), as KnowBERT reports it, and accuracy on given mentions.
 
-A gold mention for which the candidate generator offers nothing cannot be linked. KnowBERT (Peters et al. 2019) leaves such mentions out of the gold set,
-which raises its recall; GERBIL (Usbeck et al. 2015) keeps them. Both are here, and "keep" is the default.
+A gold mention for which the candidate generator offers nothing cannot be linked. KnowBERT (Peters et al. 2019) leaves such mentions out of
+the gold set, which raises its recall; GERBIL (Usbeck et al. 2015) keeps them. Both are here, and "keep" is the default.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -79,7 +79,8 @@ def mention_counts(predicted: Tensor, gold: Tensor, candidates: Tensor, null: in
 
 
 def mention_scores(counts: MentionCounts) -> dict[str, float]:
-    """`accuracy` over all mentions, `candidate_recall` (its upper bound), and `reachable_accuracy` over the mentions whose entity was offered."""
+    """`accuracy` over all mentions, `candidate_recall` (its upper bound), and `reachable_accuracy` over the mentions whose entity was
+    offered."""
     mentions, correct, reachable = torch.stack(counts).double().tolist()
     if not mentions:
         raise ValueError("there is no gold mention to score")

@@ -1,4 +1,5 @@
-"""The metrics as `torchmetrics.Metric`: each adds up counts over batches, and ranks add their counts, so that no example is dropped or counted twice.
+"""The metrics as `torchmetrics.Metric`: each adds up counts over batches, and ranks add their counts, so that no example is dropped or
+counted twice.
 
 What is counted, and how scores follow from counts, stands in the modules beside this one, which need no torchmetrics.
 """
@@ -19,8 +20,8 @@ from kemm.metrics.vqa import annotation_accuracy
 from kemm.metrics.zero_shot import class_hits
 
 ACCURACY_UNITS = 7560
-"""3 times the least common multiple of 1 to 10: with up to ten annotators every accuracy is a whole number of 1/7560, so that sums are exact whatever
-their order and an exact tie in the last decimal rounds the same way on any number of ranks."""
+"""3 times the least common multiple of 1 to 10: with up to ten annotators every accuracy is a whole number of 1/7560, so that sums are
+exact whatever their order and an exact tie in the last decimal rounds the same way on any number of ranks."""
 
 
 class _Meter(Metric):
@@ -64,7 +65,8 @@ class VQAAccuracy(_Meter):
 
         Args:
             predictions: One raw answer per question.
-            annotations: The questions' entries of an official annotation file: `answers`, and `answer_type` and `question_type` where these are reported.
+            annotations: The questions' entries of an official annotation file: `answers`, and `answer_type` and `question_type` where these
+                are reported.
         """
         rows, units = [], []
         for prediction, annotation in zip(predictions, annotations, strict=True):
@@ -217,8 +219,8 @@ class RankingMetrics(_Meter):
 
 
 class Recall(_Meter):
-    """Retrieval with several right answers per query: `recall@k`, the share of queries with a right answer among the k best (what image-text retrieval
-    calls R@k), and `true_recall@k`, the mean share of a query's right answers among them.
+    """Retrieval with several right answers per query: `recall@k`, the share of queries with a right answer among the k best (what
+    image-text retrieval calls R@k), and `true_recall@k`, the mean share of a query's right answers among them.
 
     Args:
         top: The k of each.

@@ -1,7 +1,7 @@
 """Ranks with an explicit answer to ties, and what is computed from them: MRR, Hits@k, recall@k with several right answers.
 
-A model that gives every candidate the same score knows nothing. Counting only strictly better candidates would give it rank 1, so ties need a policy
-(Berrendorf et al. 2020, "On the Ambiguity of Rank-Based Evaluation of Entity Alignment or Link Prediction Methods"):
+A model that gives every candidate the same score knows nothing. Counting only strictly better candidates would give it rank 1, so ties need
+a policy (Berrendorf et al. 2020, "On the Ambiguity of Rank-Based Evaluation of Entity Alignment or Link Prediction Methods"):
 
     optimistic   1 + #(better)            the right answer wins every tie
     pessimistic  1 + #(better or equal)   it loses every tie
@@ -66,7 +66,8 @@ def best_positive_ranks(scores: Tensor, positives: Tensor, ties: Ties = "realist
 def recall_at(scores: Tensor, positives: Tensor, k: int, ties: Ties = "realistic") -> Tensor:
     """Share of a row's right answers among its k best candidates.
 
-    Within a group of equal scores the order is random (realistic: the expected share), right answers first (optimistic), or last (pessimistic).
+    Within a group of equal scores the order is random (realistic: the expected share), right answers first (optimistic), or last
+    (pessimistic).
 
     Args:
         scores: (N, L), higher is better.

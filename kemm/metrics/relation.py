@@ -37,8 +37,9 @@ def relation_scores(counts: RelationCounts, null: int | None = 0, empty_precisio
 
     Args:
         counts: From `relation_counts`.
-        null: Index of "no relation": neither predicting it nor missing it counts in `precision`, `recall` and `f1`; accuracy and the macro average, which
-            runs over the relations that occur among predictions or gold labels, treat it like any other. None: there is no such relation.
+        null: Index of "no relation": neither predicting it nor missing it counts in `precision`, `recall` and `f1`; accuracy and the macro
+            average, which runs over the relations that occur among predictions or gold labels, treat it like any other. None: there is no
+            such relation.
         empty_precision: Precision where no relation is predicted: 1 in the TACRED scorer, 0 in ERNIE's and LUKE's own.
     """
     rows = torch.stack(counts).T.tolist()  # R times [correct, predicted, gold]

@@ -6,8 +6,8 @@ With P the predicted and G the gold types of an example:
     loose macro   precision = mean of |P and G| / |P|,   recall = mean of |P and G| / |G|
     loose micro   precision = sum |P and G| / sum |P|,   recall = sum |P and G| / sum |G|
 
-The macro means differ where P (or G) is empty: ERNIE, K-Adapter and KnowBERT count such an example as 0 ("zero"); CoLAKE and Ultra-Fine Entity Typing
-(Choi et al. 2018) leave it out of the mean ("skip"). Where nothing at all is predicted or right, each score is 0.
+The macro means differ where P (or G) is empty: ERNIE, K-Adapter and KnowBERT count such an example as 0 ("zero"); CoLAKE and Ultra-Fine
+Entity Typing (Choi et al. 2018) leave it out of the mean ("skip"). Where nothing at all is predicted or right, each score is 0.
 """
 
 from typing import Literal, NamedTuple
@@ -25,7 +25,8 @@ def predict_types(logits: Tensor, always: bool = False) -> Tensor:
 
     Args:
         logits: (N, L).
-        always: Also predict the best type of each row (all of them where several are best), so that no row is empty: ERNIE's rule for FIGER.
+        always: Also predict the best type of each row (all of them where several are best), so that no row is empty: ERNIE's rule for
+            FIGER.
     """
     predicted = logits > 0
     return predicted | (logits == logits.amax(1, keepdim=True)) if always else predicted

@@ -1,8 +1,8 @@
 """The official accuracy of visual question answering (VQA v2), answer for answer.
 
-The numbers are those of ``vqaEval.py`` of the VQA consortium (github.com/GT-Vision-Lab/VQA) under Python 3, oddities included: a comma between two
-digits changes how every sign is treated, only the first 32 full stops are removed, and unanimous questions are compared unnormalised.
-The soft targets for training are those of ``compute_softscore.py`` (github.com/hengyuan-hu/bottom-up-attention-vqa).
+The numbers are those of ``vqaEval.py`` of the VQA consortium (github.com/GT-Vision-Lab/VQA) under Python 3, oddities included: a comma
+between two digits changes how every sign is treated, only the first 32 full stops are removed, and unanimous questions are compared
+unnormalised. The soft targets for training are those of ``compute_softscore.py`` (github.com/hengyuan-hu/bottom-up-attention-vqa).
 """
 
 import re
@@ -12,21 +12,23 @@ from typing import Any, NamedTuple
 
 SIGNS = ';/[]"{}()=+\\_-><@`,?!'
 ARTICLES = frozenset({"a", "an", "the"})
-NUMBERS = {word: str(value) for value, word in enumerate("zero one two three four five six seven eight nine ten".split())} | {"none": "0"}
+COUNTED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+NUMBERS = {word: str(value) for value, word in enumerate(COUNTED)} | {"none": "0"}
 DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
-# The scorer means to spare the stops inside numbers, but its look-behind is misspelt and never matches: only a digit after the stop protects it.
+# The scorer means to spare the stops inside numbers, but its look-behind is misspelt and never matches: only a digit after the stop
+# protects it.
 STOP = re.compile(r"\.(?!\d)")
 # The scorer passes re.UNICODE where re.sub expects the number of replacements.
 MOST_STOPS = int(re.UNICODE)
 
 # Each form is recognised with any one of its apostrophes left out. Answers are lower case by then, so forms with a capital I never apply.
 _CONTRACTED = """
-    ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's how'd how'll how's isn't it'd
-    it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't
-    shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's something'd something'd've something'll that's there'd
-    there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's where'd
-    where's where've who'd who'd've who'll who's who've why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've
-    you'll you're you've
+    ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's how'd how'll
+    how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock oughtn't 'ow's'at shan't
+    she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's something'd
+    something'd've something'll that's there'd there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't we'd've
+    we've weren't what'll what're what's what've when's where'd where's where've who'd who'd've who'll who's who've why'll why're why's
+    won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
 """
 CONTRACTIONS = {form[:i] + form[i + 1 :]: form for form in _CONTRACTED.split() for i, letter in enumerate(form) if letter == "'"} | {
     "somebody'd": "somebodyd"
@@ -39,7 +41,8 @@ def tidy(answer: str) -> str:
 
 
 def strip_punctuation(answer: str) -> str:
-    """Deletes a sign that touches a space (or any sign, once the answer has a comma between digits), turns other signs into spaces, drops full stops."""
+    """Deletes a sign that touches a space (or any sign, once the answer has a comma between digits), turns other signs into spaces, drops
+    full stops."""
     joined = DIGIT_COMMA_DIGIT.search(answer) is not None
     stripped = answer
     for sign in SIGNS:
@@ -67,8 +70,8 @@ def answer_accuracy(prediction: str, answers: Sequence[str], keys: Sequence[Any]
     Args:
         prediction: The predicted answer, raw.
         answers: The annotators' answers, raw; ten in the official data.
-        keys: What tells the annotators apart, one per answer; annotators with an equal key and an equal answer are not counted as "others" of each
-            other. By default each annotator is one of its own.
+        keys: What tells the annotators apart, one per answer; annotators with an equal key and an equal answer are not counted as "others"
+            of each other. By default each annotator is one of its own.
 
     Returns:
         A number in [0, 1].
@@ -90,7 +93,8 @@ def answer_accuracy(prediction: str, answers: Sequence[str], keys: Sequence[Any]
 
 
 def annotation_accuracy(prediction: str, annotation: Mapping[str, Any]) -> float:
-    """`answer_accuracy` for one entry of an official annotation file; its answers are told apart by all their fields (`answer_id`, confidence)."""
+    """`answer_accuracy` for one entry of an official annotation file; its answers are told apart by all their fields (`answer_id`,
+    confidence)."""
     answers = annotation["answers"]
     keys = [tuple(sorted((name, value) for name, value in answer.items() if name != "answer")) for answer in answers]
     return answer_accuracy(prediction, [answer["answer"] for answer in answers], keys)
@@ -147,7 +151,8 @@ def target_answer(answer: str) -> str:
 
 
 def answer_vocabulary(annotations: Iterable[Mapping[str, Any]], min_occurrence: int = 9) -> list[str]:
-    """Sorted answers that are the most frequent one of at least `min_occurrence` distinct questions (9 gives the 3,129 answers of VQA v2)."""
+    """Sorted answers that are the most frequent one of at least `min_occurrence` distinct questions (9 gives the 3,129 answers of VQA
+    v2)."""
     questions: defaultdict[str, set[int]] = defaultdict(set)
     for annotation in annotations:
         questions[target_answer(annotation["multiple_choice_answer"])].add(annotation["question_id"])
@@ -160,8 +165,8 @@ def soft_targets(answers: Iterable[str], vocabulary: Collection[str], form: Call
     Args:
         answers: The annotators' answers, raw.
         vocabulary: The answers that a model can give, in the form of `target_answer`.
-        form: Maps an annotator's answer to its vocabulary form. `compute_softscore.py` looks the raw answers up, so that "Two" never counts for "2";
-            pass `str` for its numbers.
+        form: Maps an annotator's answer to its vocabulary form. `compute_softscore.py` looks the raw answers up, so that "Two" never counts
+            for "2"; pass `str` for its numbers.
     """
     counts = Counter(form(answer) for answer in answers)
     return {answer: SOFT_SCORES[min(count, len(SOFT_SCORES) - 1)] for answer, count in counts.items() if answer in vocabulary}

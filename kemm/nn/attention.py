@@ -13,6 +13,12 @@ def visible(mask: Tensor) -> Tensor:
     return mask | ~mask.any(-1, keepdim=True)
 
 
+def causal(x: Tensor) -> Tensor:
+    """The mask (1, L, L) in which each place of x (B, L, D) sees itself and what precedes it."""
+    places = torch.arange(x.shape[1], device=x.device)
+    return (places[:, None] >= places)[None]
+
+
 class AttentionWeights(nn.Module):
     """Masked softmax of scores: a module of its own so that a trace can record the probabilities.
 

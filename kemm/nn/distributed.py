@@ -1,10 +1,13 @@
 """What objectives need of the other ranks: gathered tensors with exact gradients, and sums. Without a process group, nothing happens."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 
 def world_size() -> int:
@@ -50,3 +53,16 @@ def reduce_sum(x: Tensor) -> Tensor:
     total = x.detach().clone()
     dist.all_reduce(total)
     return total
+
+
+@contextmanager
+def gathered(module: nn.Module) -> Iterator[None]:
+    """The parameters of a module whole on every rank, where they are sharded (FSDP2), for what is computed outside its forward."""
+    units = [part for part in module.modules() if isinstance(part, FSDPModule)]
+    for unit in units:
+        unit.unshard()
+    try:
+        yield
+    finally:
+        for unit in units:
+            unit.reshard()

@@ -4,15 +4,22 @@ A layer is called `(x, mask, positions) -> x`, with x (B, L, D), mask (B, L) or 
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kemm.nn.attention import Attention
 
-BertNorm = partial(nn.LayerNorm, eps=1e-12)
-"""The layer norm of BERT and of what descends from it (TensorFlow's epsilon)."""
+
+class BertNorm(nn.LayerNorm):
+    """The layer norm of BERT and of what descends from it (TensorFlow's epsilon).
+
+    Args:
+        dim: Width.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=1e-12)
 
 
 class AttentionBlock(nn.Module):

@@ -1,11 +1,12 @@
 """What an objective is: it hides something and scores the recovery."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from kemm.batch import IGNORE, Batch
+from kemm.batch import IGNORE, Batch, has
 from kemm.fusion.base import Streams
 from kemm.nn import Draws
 
@@ -24,7 +25,8 @@ class View(NamedTuple):
 
 
 class Teacher(NamedTuple):
-    """The momentum copy's answer to the same batch: its streams, its network, its copy of the asking objective."""
+    """The momentum copy's answer to the same batch: its streams, its network, its copy of the asking objective (the objective itself
+    where that does not teach)."""
 
     streams: Streams
     network: "FusionModel"
@@ -37,20 +39,28 @@ class Objective(nn.Module):
     Args:
         view: Objectives of one view share one forward, on the batch that all of them have corrupted in turn.
         after: The view whose streams the corruption reads, "" for none.
+        reuse: Inputs that are not encoded again: the view takes up their streams where the `after` view left them (and the teacher
+            its own).
     """
 
     needs: tuple[str, ...] = ()
     """Entries without which a batch is none of this objective's business; `text.labels` names an entry of an entry."""
     taught: bool = False
     """Whether the objective reads the teacher, where the learner has one."""
+    teaches: bool = False
+    """Whether the teacher answers with its own copy of the objective's head."""
     reads_padding: bool = False
     """Whether the loss depends on padded places."""
     unused: tuple[str, ...] = ()
     """Names of parameters that get no gradient, kept since published checkpoints hold them."""
 
-    def __init__(self, view: str = "main", after: str = "") -> None:
+    def __init__(self, view: str = "main", after: str = "", reuse: Sequence[str] = ()) -> None:
         super().__init__()
-        self.view, self.after = view, after
+        self.view, self.after, self.reuse = view, after, tuple(reuse)
+
+    def limits(self, network: "FusionModel") -> dict[str, int]:
+        """Entry of the batch, such as `text.ids` -> its values must lie below, where the objective looks them up or predicts them."""
+        return {}
 
     def wants(self, batch: Batch) -> bool:
         """Whether the batch has all that the objective needs."""
@@ -72,14 +82,18 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
-def has(batch: Batch, path: str) -> bool:
-    """Whether a nested batch holds an entry named by a dotted path."""
-    value: object = batch
-    for name in path.split("."):
-        if not isinstance(value, dict) or name not in value:
-            return False
-        value = value[name]
-    return True
+def drop_labels(labels: Tensor, batch: Batch, unless: str) -> Tensor:
+    """Labels (B, L) that are `IGNORE` in samples where the entry `unless` (B,) of the batch is not 0; "" drops none.
+
+    What is hidden in a pair that does not match cannot be told from the other half (facebookresearch/vilbert-multi-task:
+    train_concap.py, objective 1).
+    """
+    return labels.masked_fill(batch[unless].bool()[:, None], IGNORE) if unless in batch else labels
+
+
+def wide(x: Tensor) -> Tensor:
+    """In float32 at least: half precision rounds likelihoods away."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def count_of(values: Tensor) -> Tensor:

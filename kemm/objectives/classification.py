@@ -1,15 +1,16 @@
-"""A label for a whole sample, read from one feature or several: next sentence, image-text matching by given labels, relations."""
+"""A label for a whole sample, read from one feature or several: next sentence, image-text matching by given labels, relations, answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kemm.batch import Batch
 from kemm.fusion.base import Streams
-from kemm.objectives.base import Losses, Objective, Teacher, cross_entropy
+from kemm.objectives.base import Losses, Objective, Teacher, count_of, cross_entropy
 
 if TYPE_CHECKING:
     from kemm.model import FusionModel
@@ -23,7 +24,7 @@ class Classification(Objective):
         classes: Number of classes.
         features: Streams whose first places are combined (BERT's pooled text; ViLBERT's two poolers).
         labels: Entry of the batch that holds the labels.
-        combine: Combines two features: `torch.mul` (ViLBERT) or `torch.add`.
+        product: Whether features are multiplied (ViLBERT) or added.
         dropout: Rate before the classifier.
         view: See `Objective`.
     """
@@ -34,12 +35,12 @@ class Classification(Objective):
         classes: int = 2,
         features: Sequence[str] = ("pooled",),
         labels: str = "next_sentence",
-        combine: Callable[[Tensor, Tensor], Tensor] = torch.mul,
+        product: bool = True,
         dropout: float = 0.1,
         view: str = "main",
     ) -> None:
         super().__init__(view)
-        self.features, self.labels, self.combine, self.needs = tuple(features), labels, combine, (labels,)
+        self.features, self.labels, self.product, self.needs = tuple(features), labels, product, (labels,)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(dim, classes)
         nn.init.normal_(self.classifier.weight, std=0.02)
@@ -47,7 +48,19 @@ class Classification(Objective):
 
     def logits(self, streams: Streams) -> Tensor:
         """Scores (B, classes)."""
-        return self.classifier(self.dropout(reduce(self.combine, (streams[name].x[:, 0] for name in self.features))))
+        features = (streams[name].x[:, 0] for name in self.features)
+        return self.classifier(self.dropout(reduce(torch.mul if self.product else torch.add, features)))
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
         return cross_entropy(self.logits(streams), batch[self.labels])
+
+
+class SoftClassification(Classification):
+    """Several labels a sample, each with a weight: KL(`batch[labels]` (B, classes) || softmax), the weights as they are (the answers of
+    VisualBERT's VQA, whose soft scores do not sum to 1; uclanlp/visualbert: modeling.py, TrainVisualBERTObjective)."""
+
+    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+        logits, weights = self.logits(streams), batch[self.labels]
+        hits = weights.gather(1, logits.argmax(-1, keepdim=True))
+        count = count_of(logits[:, 0])
+        return {"loss": (F.kl_div(logits.log_softmax(-1), weights, reduction="sum"), count), "accuracy": (hits.sum(), count)}

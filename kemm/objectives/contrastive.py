@@ -109,6 +109,9 @@ class MomentumContrastive(Objective):
 
     needs = ("group",)
     taught = True
+    queue_one: Tensor
+    queue_two: Tensor
+    place: Tensor
 
     def __init__(
         self,
@@ -122,7 +125,8 @@ class MomentumContrastive(Objective):
         super().__init__(view)
         self.features, self.distill = tuple(features), distill
         self.temperature = nn.Parameter(torch.full((1,), temperature))
-        self.register_buffer("queues", F.normalize(torch.randn(2, dim, queue_size), dim=1))
+        for side in ("one", "two"):
+            self.register_buffer(f"queue_{side}", F.normalize(torch.randn(dim, queue_size), dim=0))
         self.register_buffer("place", torch.zeros(1, dtype=torch.long))
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
@@ -133,7 +137,8 @@ class MomentumContrastive(Objective):
         gathered = [gather(t).detach() for t in teachers]  # (W * B, E)
         # In place on the data, as the original does: the clamp gets no gradient.
         self.temperature.data.clamp_(0.001, 0.5)
-        columns = [torch.cat([g.T, queue], 1) for g, queue in zip(gathered, self.queues, strict=True)]  # (E, W * B + K)
+        queues = (self.queue_one, self.queue_two)
+        columns = [torch.cat([g.T, queue], 1) for g, queue in zip(gathered, queues, strict=True)]  # (E, W * B + K)
         match = positives(batch, len(students[0])).to(columns[0].dtype)
         match = F.pad(match / match.sum(-1, keepdim=True), (0, columns[0].shape[1] - match.shape[1]))
         loss = students[0].new_zeros(())
@@ -150,11 +155,11 @@ class MomentumContrastive(Objective):
     @torch.no_grad()
     def enqueue(self, features: list[Tensor]) -> None:
         """Writes the teacher's features (W * B, E) of both sides over the oldest columns."""
-        size, rows = self.queues.shape[-1], len(features[0])
+        size, rows = self.queue_one.shape[-1], len(features[0])
         if size % rows:
             raise ValueError(f"the queue holds {size} columns, which is no multiple of the {rows} rows of all ranks")
         place = (self.place + torch.arange(rows, device=self.place.device)) % size
-        self.queues[:, :, place] = torch.stack([f.T for f in features])
+        self.queue_one[:, place], self.queue_two[:, place] = (f.T for f in features)
         self.place.copy_((self.place + rows) % size)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from kemm.batch import IGNORE, Batch
+from kemm.encoders import EntityEncoder
 from kemm.fusion.base import Streams
 from kemm.nn import Draws, gather
 from kemm.objectives.base import Losses, Objective, Teacher, View, cross_entropy
@@ -48,7 +49,7 @@ class EntityDenoising(Objective):
     def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
         entity = batch[self.entity]
         ids: Tensor = entity["ids"]  # (B, T)
-        aligned = ids > 0
+        aligned = (ids > 0) & entity.get("mask", torch.ones_like(ids, dtype=torch.bool))
         present = torch.bincount(gather(ids.flatten())[gather(aligned.flatten())], minlength=1).nonzero()[:, 0]
         if len(present) == 0:
             present = ids.new_zeros(1)
@@ -56,7 +57,7 @@ class EntityDenoising(Objective):
         other = present[draws.integers("other entity", len(present), ids.shape[1])]
         corrupted = torch.where(chance < self.replaced, other, ids)
         corrupted = corrupted.masked_fill((chance >= self.replaced) & (chance < self.replaced + self.masked), 0)
-        corrupted = torch.where(aligned, corrupted, ids)
+        corrupted = corrupted.masked_fill(~aligned, 0)
         mask = corrupted > 0
         mask[:, 0] = True  # [CLS] sees, and is seen, without an entity of its own
         labels = torch.searchsorted(present, ids).masked_fill(~aligned, IGNORE)
@@ -70,5 +71,7 @@ class EntityDenoising(Objective):
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
         entity = batch[self.entity]
         counted = entity["labels"] != IGNORE
-        candidates = network.encoder(self.entity).table[entity["candidates"]]
+        encoder = network.encoder(self.entity)
+        assert isinstance(encoder, EntityEncoder)
+        candidates = encoder.table[entity["candidates"]]
         return cross_entropy(self.logits(streams[self.text].x[counted], candidates), entity["labels"][counted])

@@ -1,6 +1,6 @@
 """Masked language modelling (arXiv 1810.04805, section 3.1), and the causal kind (GPT, CoCa's captions)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kemm.batch import IGNORE, Batch
 from kemm.fusion.base import Streams
 from kemm.nn import BertNorm, Draws, init_bert
-from kemm.objectives.base import Losses, Objective, Teacher, View, cross_entropy
+from kemm.objectives.base import Losses, Objective, Teacher, View, cross_entropy, drop_labels
 from kemm.objectives.masking import TokenMasking
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class MaskedLM(Objective):
         norm: Makes the norm of a width.
         view: See `Objective`.
         after: See `Objective`.
+        reuse: See `Objective`.
+        unless: See `drop_labels`.
     """
 
     def __init__(
@@ -70,23 +72,32 @@ class MaskedLM(Objective):
         norm: Callable[[int], nn.Module] = BertNorm,
         view: str = "main",
         after: str = "",
+        reuse: Sequence[str] = (),
+        unless: str = "",
     ) -> None:
-        super().__init__(view, after)
-        self.masking, self.distill, self.stream, self.text = masking, distill, stream, text
-        self.needs = (text,) if masking else (f"{text}.labels",)
-        self.taught = distill > 0
+        super().__init__(view, after, reuse)
+        self.masking, self.distill, self.stream, self.text, self.unless = masking, distill, stream, text, unless
+        self.needs = masking.needs if masking else (f"{text}.labels",)
+        self.taught = self.teaches = distill > 0
         self.transform = Transform(dim, norm=norm)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
+    def limits(self, network: "FusionModel") -> dict[str, int]:
+        return {f"{self.text}.ids": len(self.bias)}
+
     def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
         return self.masking(batch, draws) if self.masking else batch
+
+    def labels(self, batch: Batch) -> Tensor:
+        """The words that are recovered (B, T), `IGNORE` elsewhere."""
+        return drop_labels(batch[self.text]["labels"], batch, self.unless)
 
     def logits(self, x: Tensor, network: "FusionModel") -> Tensor:
         """Scores (..., V) of the words at states (..., D)."""
         return F.linear(self.transform(x), network.encoder(self.text).embed.words.weight, self.bias)
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
-        labels: Tensor = batch[self.text]["labels"]
+        labels = self.labels(batch)
         hidden = labels != IGNORE  # (B, T)
         x = streams[self.stream].x[:, : labels.shape[1]]
         logits = self.logits(x[hidden], network)  # (hidden, V)

@@ -35,6 +35,11 @@ class TokenMasking:
         self.mask_id, self.vocab_size, self.specials = mask_id, vocab_size, tuple(specials)
         self.rate, self.replaced, self.text = rate, replaced, text
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Entries without which a batch cannot be masked."""
+        return (self.text,)
+
     def choose(self, batch: Batch, draws: Draws) -> Tensor:
         """Bool (B, T): the tokens that are to be predicted."""
         return draws.uniform("mask", batch[self.text]["ids"].shape[1]) < self.rate
@@ -57,9 +62,13 @@ class TokenMasking:
 class WholeWordMasking(TokenMasking):
     """Chooses words with all their pieces; reads `words` (B, T), the index of each token's word, -1 for none."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (f"{self.text}.words",)
+
     def choose(self, batch: Batch, draws: Draws) -> Tensor:
         words: Tensor = batch[self.text]["words"]
-        chosen = draws.uniform("mask", int(words.max()) + 1) < self.rate  # (B, words)
+        chosen = draws.uniform("mask", int(words.max().clamp(min=0)) + 1) < self.rate  # (B, words)
         return chosen.gather(1, words.clamp(min=0)) & (words >= 0)
 
 
@@ -89,6 +98,10 @@ class EntitySpanMasking(TokenMasking):
     ) -> None:
         super().__init__(mask_id, vocab_size, specials, rate, replaced, text)
         self.entity = entity
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.text, f"{self.entity}.spans")
 
     def choose(self, batch: Batch, draws: Draws) -> Tensor:
         spans: Tensor = batch[self.entity]["spans"]

@@ -52,7 +52,7 @@ class Matching(Objective):
     def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
         clean = before[self.after].streams
         image, text = (clean[name].x[:, 0].detach() for name in self.features)  # (B, E) each
-        groups = batch.get("group", batch["id"])
+        groups: Tensor = batch["group"] if "group" in batch else batch["id"]
         match = groups[:, None] == gather(groups)  # (B, W * B)
         match[torch.arange(len(match)), torch.arange(len(match)) + offset(len(match))] = True
         for_text = self._weights(text @ gather(image).T, match)

@@ -1,0 +1,45 @@
+"""Data: sources of batches, images, and the data module that mixes them."""
+
+from typing import TYPE_CHECKING, Any
+
+from kemm.data.captions import Captions
+from kemm.data.images import DrawnFlags, FlagFiles, ImageFiles, Images
+from kemm.data.linked import LinkedTexts
+from kemm.data.prepare import AtlasBuild, Preparation
+from kemm.data.relation import RelatedMentions
+from kemm.data.source import Source
+from kemm.data.tokens import TextReader, train_tokenizer
+from kemm.data.triples import Triples
+from kemm.data.typing import TypedMentions
+from kemm.data.vqa import Questions
+
+if TYPE_CHECKING:
+    from kemm.data.mixture import Mixture
+
+__all__ = [
+    "AtlasBuild",
+    "Captions",
+    "DrawnFlags",
+    "FlagFiles",
+    "ImageFiles",
+    "Images",
+    "LinkedTexts",
+    "Mixture",
+    "Preparation",
+    "Questions",
+    "RelatedMentions",
+    "Source",
+    "TextReader",
+    "Triples",
+    "TypedMentions",
+    "train_tokenizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """`Mixture` imports Lightning, so it is loaded when first used."""
+    if name != "Mixture":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kemm.data.mixture import Mixture
+
+    return Mixture
