@@ -34,6 +34,7 @@ _NOISE = (
     r".*The number of training batches .* is smaller than the logging interval.*",
     r".*Total length of `list` across ranks is zero.*",  # a config without validation
     r".*FSDP2-wrapped module .* returned a view tensor.*",
+    r".*your dataloader is not resumable.*",  # the mixture goes on at any step
 )
 _OF_INPUT = ("ValueError", "FileNotFoundError", "kemm.rows.RowError")
 

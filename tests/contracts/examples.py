@@ -168,12 +168,12 @@ def answers() -> Path:
 
 def labelled_rows() -> Path:
     path = Path(folder().name) / "labels.json"
-    path.write_text(json.dumps([{"label": name} for name in ("none", "borders", "capital")]))
+    path.write_text(json.dumps([{"label": name} for name in ("none", "borders", "capital", "currency")]))
     return path
 
 
 def typed() -> Tensor:
-    return torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    return torch.tensor([[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
 
 
 # ---- networks
@@ -429,13 +429,7 @@ OBJECTIVES = [
 TASKS = [
     objective(t.Linking, "text candidate", lambda: t.Linking("candidate"), fusions=linking),
     objective(t.Links, "entity relation", lambda: t.Links(DistMult(), graph()), "triple"),
-    objective(
-        t.Relation,
-        "text",
-        lambda: t.Relation(DIM, labelled_rows(), null="none"),
-        "places",
-        label=lambda: torch.tensor([0, 1, 2]),
-    ),
+    objective(t.Relation, "text", lambda: t.Relation(DIM, labelled_rows(), null="none"), "places", "label"),
     objective(t.Retrieval, "text image", t.Retrieval, "group", fusions=features),
     objective(t.Typing, "text", lambda: t.Typing(DIM, labelled_rows()), types=typed, places=lambda: torch.tensor([[0], [2], [1]])),
     objective(
