@@ -278,7 +278,7 @@ ENTRIES = {
     "captions": {"text", "image", "group"},
     "texts": {"text", "candidate", "entity", "passage"},
     "typing": {"text", "places", "entity", "types"},
-    "relations": {"text", "places", "entity", "relation"},
+    "relations": {"text", "places", "entity", "label"},
     "triples": {"triple"},
 }
 
