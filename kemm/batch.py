@@ -47,6 +47,22 @@ class TextInput(TypedDict):
     labels: NotRequired[Tensor]
 
 
+class WordGraphInput(TypedDict):
+    """Nodes of a word-knowledge graph: `ids` (B, L) rows of the table of their `kinds` (B, L), 0 word, 1 entity, 2 relation; soft
+    `positions` (B, L); `mask` (B, L, L) bool, who sees whom; optionally segment `types` (B, L), the kinds by default, and what is hidden:
+    `labels`, `entity_labels`, `relation_labels` (B, L), with the entities `candidates` (N,) that `entity_labels` count in."""
+
+    ids: Tensor
+    kinds: Tensor
+    positions: Tensor
+    mask: Tensor
+    types: NotRequired[Tensor]
+    labels: NotRequired[Tensor]
+    entity_labels: NotRequired[Tensor]
+    relation_labels: NotRequired[Tensor]
+    candidates: NotRequired[Tensor]
+
+
 class ImageInput(TypedDict):
     """Pixels (B, 3, h, w): float, already normalised, or uint8."""
 
@@ -82,6 +98,17 @@ class CandidateInput(TypedDict):
     priors: Tensor
     spans: Tensor
     gold: NotRequired[Tensor]
+
+
+class MentionInput(TypedDict):
+    """Entities where a text mentions them: `ids` (B, E) rows of an entity table, 0 = none; `positions` (B, E, M) the tokens of each
+    mention, -1 = padding; optionally `mask` (B, E), segment `types` (B, E), and `labels` (B, E) for masked entities."""
+
+    ids: Tensor
+    positions: Tensor
+    mask: NotRequired[Tensor]
+    types: NotRequired[Tensor]
+    labels: NotRequired[Tensor]
 
 
 class TripleInput(TypedDict):

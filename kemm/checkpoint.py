@@ -9,6 +9,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
+from kemm.convert.published import is_published, published, read_tensors
 from kemm.convert.state import read_state
 from kemm.convert.table import Converted, State, differences
 from kemm.learner import Learner
@@ -108,8 +109,9 @@ class Pretrained:
 
     Args:
         into: The part: the beginning of its names, such as `network` or `network.encoders.text`; "" for everything.
-        path: The checkpoint.
-        convert: A converter of `kemm.convert`, for a published checkpoint; None for kemm's own names.
+        path: A file; or a folder as published (config.json, weights), an archive of one, or `hub:google-bert/bert-base-uncased`.
+        convert: A converter of `kemm.convert`, for a published checkpoint; None for a file with kemm's own names, and where a
+            config.json tells.
     """
 
     def __init__(self, into: str, path: Path, convert: Callable[[State], Converted] | None = None) -> None:
@@ -124,12 +126,7 @@ class Pretrained:
         Raises:
             ValueError: The checkpoint is of another architecture; its names and the learner's are compared in the message.
         """
-        state = {name.removeprefix("learner."): tensor for name, tensor in read_state(self.path).items()}
-        if self.convert is not None:
-            try:
-                state = self.convert(state).state
-            except ValueError as error:
-                raise ValueError(f"{self.path}: {error}") from error
+        state = self._read()
         taught = [name for name in learner.state_dict() if name.startswith("teacher.")]
         if not any(name.startswith("teacher.") for name in state):
             students = {name: name.removeprefix("teacher.") for name in taught}
@@ -137,3 +134,14 @@ class Pretrained:
         load_state(learner, state, self.into, str(self.path))
         if self.into and any(name.startswith(f"teacher.{self.into}.") for name in taught):
             load_state(learner, state, f"teacher.{self.into}", str(self.path))
+
+    def _read(self) -> State:
+        """The tensors by kemm's names."""
+        try:
+            if self.convert is not None:
+                return self.convert(read_tensors(self.path)).state
+            if is_published(self.path):
+                return published(self.path).state
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
+        return {name.removeprefix("learner."): tensor for name, tensor in read_state(self.path).items()}

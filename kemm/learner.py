@@ -59,6 +59,8 @@ class Learner(nn.Module):
         self.momentum, self.chunks, self.seed = momentum, chunks, seed
         self.register_buffer("step", torch.zeros(1, dtype=torch.long))
         self.order = _order_views(objectives)
+        for name, objective in objectives.items():
+            objective.check_learner(f"model.objectives.{name}", network, objectives)
         taught = [o for o in objectives.values() if o.taught]
         self.taught = {o.view for o in taught} | {o.after for o in taught if o.reuse}
         self.teacher = self._copy() if momentum is not None else None
@@ -86,7 +88,6 @@ class Learner(nn.Module):
         if self.training and self.teacher is not None:
             self.update_teacher()
         before: dict[str, View] = {}
-        taught: dict[str, Streams] = {}
         result = Result()
         for view in self.order:
             wanting = self.wanting(view, batch)
@@ -97,11 +98,12 @@ class Learner(nn.Module):
                 corrupted = objective.corrupt(corrupted, before, draws)
             reused = {name: o.after for o in wanting.values() for name in o.reuse if name in before[o.after].streams}
             streams = self.run(corrupted | {name: before[after].streams[name] for name, after in reused.items()})
-            before[view] = View(corrupted, streams)
+            taught = None
             if self.teacher is not None and view in self.taught:
-                taught[view] = self.teach(corrupted | {name: taught[after][name] for name, after in reused.items()})
+                taught = self.teach(corrupted | {name: (before[after].teacher or {})[name] for name, after in reused.items()})
+            before[view] = View(corrupted, streams, taught, wanting)
             for name, objective in wanting.items():
-                teacher = self.answer(name, taught[view]) if objective.taught and view in taught else None
+                teacher = self.answer(name, taught) if objective.taught and taught is not None else None
                 result[name] = objective(streams, corrupted, self.network, teacher)
         if not result:
             raise ValueError(f"no objective of {sorted(self.objectives)} can use a batch of {sorted(batch)}")

@@ -49,6 +49,7 @@ class FusionModel(nn.Module):
                 raise ValueError(f"share[{name!r}] is {encoder!r}, but the encoders are {sorted(encoders)}")
         self.points = [self._heights(i, point.at) for i, point in enumerate(fusions)]
         for i, point in enumerate(fusions):
+            self._check_order(i, fusions)
             self._check_tables(f"fusions[{i}], {type(point.fusion).__name__},", point.fusion)
         self.packing = packing and not any(fusion.reads_padding for fusion in self.fusions)
 
@@ -62,6 +63,19 @@ class FusionModel(nn.Module):
             if not 0 <= heights[name] <= top:
                 raise ValueError(f"fusions[{i}] is placed at {name}: {height}, but that encoder has heights 0 to {top}")
         return heights
+
+    def _check_order(self, i: int, fusions: Sequence[FusionPoint]) -> None:
+        """Refuses a fusion below one that runs before it: what was climbed does not come down again, and the loop would pass it over."""
+        one = self.points[i]
+        for j, other in enumerate(self.points[:i]):
+            below = [name for name in one if one[name] < other.get(name, 0)]
+            if not below:
+                continue
+            name = below[0]
+            above = any(one[stream] > other.get(stream, one[stream]) for stream in one)
+            right = f"place it at {name}: {other[name]} or higher" + ("" if above else f", or list it before fusions[{j}]")
+            passed = f"{_said(i, fusions)}, is passed over where {_said(j, fusions)}, has run"
+            raise ValueError(f"{passed}, which takes {name} to height {other[name]}; {right}")
 
     def _check_tables(self, who: str, fusion: Fusion) -> None:
         for name, rows in fusion.tables.items():
@@ -155,6 +169,11 @@ class FusionModel(nn.Module):
                 handle.remove()
             for module in attentions.values():
                 module.explicit = False
+
+
+def _said(i: int, fusions: Sequence[FusionPoint]) -> str:
+    places = ", ".join(f"{name}: {height}" for name, height in fusions[i].at.items())
+    return f"fusions[{i}], {type(fusions[i].fusion).__name__} at {{{places}}}"
 
 
 def _record_states(record: dict[str, Tensor], name: str) -> Any:

@@ -14,8 +14,8 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from kemm.batch import Batch, map_batch
+from kemm.borders import check_lists, check_reach
 from kemm.checkpoint import Pretrained
-from kemm.data.source import Reach
 from kemm.learner import Learner
 from kemm.model import FusionModel
 from kemm.nn import world_size
@@ -99,15 +99,17 @@ class TrainingModule(LightningModule):
         self.scores: dict[str, dict[str, Scores]] = {}
 
     def setup(self, stage: str) -> None:
-        """Compares what the sources hold with the tables and vocabularies that are to read it.
+        """Compares what the sources hold with the tables, vocabularies and closed lists that are to read it.
 
         Raises:
-            ValueError: A table is too small; an index error, or a crash of the accelerator, would come of it.
+            ValueError: A table is too small, or a list another; an error of shapes or indices, or a crash of the accelerator, would come
+                of it, or answers that are counted as others.
         """
         datamodule = getattr(self.trainer, "datamodule", None)
         for part in ("sources", "validation", "test"):
             for name, source in getattr(datamodule, part, {}).items():
                 check_reach(self.learner, f"data.{part}.{name}", source.reaches)
+                check_lists(self.learner, f"data.{part}.{name}", source.lists)
 
     def configure_model(self) -> None:
         """Shards encoders' layers and fusions, and the learner as their root (FSDP2)."""
@@ -230,32 +232,6 @@ class TrainingModule(LightningModule):
     def refresh_memories(self) -> None:
         """A new snapshot of every memory's keys."""
         self.learner.refresh_memories()
-
-
-def check_reach(learner: Learner, who: str, reaches: Mapping[str, Reach]) -> None:
-    """Refuses a source whose ids go beyond a table or a vocabulary.
-
-    Args:
-        learner: What is to read the source.
-        who: What the message calls the source.
-        reaches: See `Source.reaches`.
-
-    Raises:
-        ValueError: They do.
-    """
-    network = learner.network
-    limits = [
-        (f"{name}.{entry}", limit, f"network.encoders.{encoder}")
-        for name, encoder in network.inputs.items()
-        for entry, limit in network.encoder(name).limits.items()
-    ]
-    for name, objective in learner.objectives.items():
-        assert isinstance(objective, Objective)
-        limits += [(entry, limit, f"objectives.{name}") for entry, limit in objective.limits(network).items()]
-    for entry, limit, reader in limits:
-        if entry in reaches and reaches[entry].size > limit:
-            size, of = reaches[entry]
-            raise ValueError(f"{who}: {entry} reaches {size} ({of}), but model.{reader} ends at {limit}")
 
 
 def gather_rows(rows: dict[str, list[Row]]) -> dict[str, list[Row]]:

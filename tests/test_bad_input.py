@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load, save, save_file
 from torch._utils import ExceptionWrapper
 
+from kemm.borders import check_lists, check_reach
 from kemm.checkpoint import Pretrained, learner_from_config
 from kemm.cli import main
 from kemm.data import (
@@ -32,18 +33,19 @@ from kemm.data import (
     TypedMentions,
 )
 from kemm.data.images import read_image
+from kemm.data.source import Source
 from kemm.encoders import EntityEncoder, ImageEncoder, TextEncoder
 from kemm.encoders.entity import read_vectors
 from kemm.fusion import FactAttention, FusionPoint, MemoryAttention
-from kemm.kg import Answers, TransE
+from kemm.kg import Answers, Passages, TransE, passage_key
 from kemm.learner import Learner
 from kemm.memory import Memory
 from kemm.model import FusionModel
-from kemm.objectives import LinkPrediction, MaskedLM
-from kemm.objectives.retrieval import read_passages
+from kemm.objectives import CausalLM, LinkPrediction, MaskedLM, Objective, TokenMasking
 from kemm.rows import OnBad
 from kemm.run import _explains_itself, _one_line
-from kemm.training import check_reach
+from kemm.tasks import VQA, Typing
+from kemm.tasks import Relation as RelationTask
 from tests import small_world
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +71,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, rows in (("typing", typing), ("relation", relation)):
         (folder / f"{name}.json").write_text(json.dumps(rows))
         (folder / f"{name}_labels.json").write_text(json.dumps(rows))
+    (folder / "short.json").write_text(json.dumps(json.loads((folder / "answers.json").read_text())[:5]))
     (folder / "pictures").mkdir()
     for i in range(4):
         Image.new("RGB", (8, 8), (60 * i, 10, 200)).save(folder / "pictures" / f"{1000 * i}.png")
@@ -77,7 +80,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "codes.tsv").write_text("".join(f"country:{i}\tc{i}\n" for i in range(4)))
     torch.manual_seed(0)
     save_file({"vectors": torch.randn(9, 4)}, folder / "vectors.safetensors")
-    save_file({"ids": torch.ones(3, 5, dtype=torch.int32), "mask": torch.ones(3, 5, dtype=torch.bool)}, folder / "passages.safetensors")
+    known = {"names": json.dumps(["p-0", "p-1", "p-2"]), "tokenizer": (folder / "tokenizer.json").read_text()}
+    tokens = {"ids": torch.ones(3, 5, dtype=torch.int32), "mask": torch.ones(3, 5, dtype=torch.bool)}
+    save_file(tokens, folder / "passages.safetensors", known)
     memory = Memory(4)
     memory.build(torch.randn(9, 4))
     memory.save(folder / "index.faiss")
@@ -486,15 +491,15 @@ WHOLE = {
         "vectors.safetensors", lambda x: x, lambda f: read_vectors(f / "vectors.safetensors", 8, 4), ("(9, 4)", "the table's (8, 4)")
     ),
     "passages cut off": Whole(
-        "passages.safetensors", cut(0.9), lambda f: read_passages(f / "passages.safetensors", 9), ("passages.safetensors", "no safetensors")
+        "passages.safetensors", cut(0.9), lambda f: Passages(f / "passages.safetensors"), ("passages.safetensors", "no safetensors")
     ),
     "passages of more words": Whole(
-        "passages.safetensors", lambda x: x, lambda f: read_passages(f / "passages.safetensors", 1), ("from 1 to 1", "1 words")
+        "passages.safetensors", lambda x: x, lambda f: Passages(f / "passages.safetensors").check_vocabulary(1), ("from 1 to 1", "1 words")
     ),
     "passages of something else": Whole(
         "passages.safetensors",
         renamed("ids", "words"),
-        lambda f: read_passages(f / "passages.safetensors", 9),
+        lambda f: Passages(f / "passages.safetensors"),
         ("'ids' and 'mask'", "'words'"),
     ),
     "vectors of something else": Whole(
@@ -551,7 +556,7 @@ READS = {
     timm_weights: ["vit.safetensors"],
     pretrained("weights.pt"): ["weights.pt"],
     lambda folder: read_vectors(folder / "vectors.safetensors", 9, 4): ["vectors.safetensors"],
-    lambda folder: read_passages(folder / "passages.safetensors", 9): ["passages.safetensors"],
+    lambda folder: Passages(folder / "passages.safetensors"): ["passages.safetensors"],
     lambda folder: ImageFiles(folder / "pictures", names=folder / "names.txt"): ["names.txt"],
     lambda folder: ImageFiles(folder / "pictures", pattern="{id}.png").batch([1000], 0): ["pictures/1000.png"],
     lambda folder: Answers(folder / "answers.json"): ["answers.json"],
@@ -581,7 +586,7 @@ def test_settings_of_readers(good: Path) -> None:
 def test_skipped_lines_do_not_move_passages(world: Path) -> None:
     path = world / L
     path.write_bytes(line(2, b"x")(path.read_bytes()))
-    assert linked(world, "skip").batch([0, 1, 2], 0)["passage"].tolist() == [0, 2, 3]
+    assert linked(world, "skip").batch([0, 1, 2], 0)["passage"].tolist() == [passage_key(f"p-{line}") for line in (0, 2, 3)]
 
 
 def test_the_most_probable_candidate_comes_first(world: Path) -> None:
@@ -615,7 +620,7 @@ def test_an_index_that_cannot_be_written_leaves_the_old_one(world: Path, monkeyp
 # ---- what fits each other
 
 
-def learner(vocabulary: int = 100, words: int = 100, length: int = 128, entities: int = 9, relations: int = 5) -> Learner:
+def learner(vocabulary: int = 100, length: int = 128, entities: int = 9, relations: int = 5) -> Learner:
     network = FusionModel(
         {
             "text": TextEncoder(vocabulary, 8, 1, 2, max_length=length),
@@ -623,13 +628,12 @@ def learner(vocabulary: int = 100, words: int = 100, length: int = 128, entities
             "relation": EntityEncoder(relations, 4),
         }
     )
-    objectives = {"masked_lm": MaskedLM(8, words), "links": LinkPrediction(TransE(), entity="candidate")}
+    objectives = {"masked_lm": MaskedLM(8, vocabulary), "links": LinkPrediction(TransE(), entity="candidate")}
     return Learner(network, objectives)
 
 
 UNFIT = {
     "vocabulary": (linked, {"vocabulary": 40}, "text.ids reaches 100", "tokenizer.json", "network.encoders.text ends at 40"),
-    "words of the objective": (linked, {"words": 40}, "text.ids reaches 100", "tokenizer.json", "objectives.masked_lm ends at 40"),
     "length": (linked, {"length": 100}, "text.length reaches 128", "max_length", "network.encoders.text ends at 100"),
     "entities": (linked, {"entities": 8}, "candidate.ids reaches 9", "graph", "network.encoders.candidate ends at 8"),
     "entities of questions": (questions, {"entities": 8}, "candidate.ids reaches 9", "graph", "network.encoders.candidate ends at 8"),
@@ -649,6 +653,68 @@ def test_a_table_that_is_too_small(
     with pytest.raises(ValueError, match=r"data\.sources\.x: ") as raised:
         check_reach(learner(**small), "data.sources.x", reaches)
     assert all(part in str(raised.value) for part in (given, of, expected)), raised.value
+
+
+MASKING = TokenMasking(4, 101)
+HEADS: dict[str, tuple[Callable[[], Objective], str]] = {
+    "smaller": (lambda: MaskedLM(8, 40), "vocab_size is 40, expected 100, the vocab_size of model.network.encoders.text"),
+    "larger": (lambda: MaskedLM(8, 101), "vocab_size is 101, expected 100, the vocab_size of model.network.encoders.text"),
+    "random words": (lambda: MaskedLM(8, 100, MASKING), "masking.vocab_size is 101, expected at most 100, the vocab_size of "),
+    "random words of a matrix": (lambda: MaskedLM(8, 50, MASKING, tied=False), "masking.vocab_size is 101, expected at most 100"),
+    "causal": (lambda: CausalLM(8, 99), "vocab_size is 99, expected 100, the vocab_size of model.network.encoders.text"),
+    "another input": (lambda: MaskedLM(8, 100, text="words"), "text is 'words', expected one of the network's inputs ['text']"),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), HEADS.values(), ids=HEADS)
+def test_a_head_of_another_vocabulary(make: Callable[[], Objective], message: str) -> None:
+    network = FusionModel({"text": TextEncoder(100, 8, 1, 2)})
+    with pytest.raises(ValueError, match=r"^model\.objectives\.it: ") as raised:
+        Learner(network, {"it": make()})
+    assert message in str(raised.value)
+    for right in (MaskedLM(8, 100, TokenMasking(4, 100)), MaskedLM(8, 50, tied=False), CausalLM(8, 100), CausalLM(8, 50, tied=False)):
+        Learner(network, {"it": right})
+
+
+@pytest.mark.parametrize("head", [MaskedLM(8, 50, tied=False), CausalLM(8, 50, tied=False)], ids=lambda head: type(head).__name__)
+def test_a_matrix_smaller_than_the_vocabulary(head: Objective, good: Path) -> None:
+    made = Learner(FusionModel({"text": TextEncoder(100, 8, 1, 2)}), {"it": head})
+    with pytest.raises(ValueError, match=r"x: text\.ids reaches 100 .*tokenizer\.json\), but model\.objectives\.it ends at 50"):
+        check_reach(made, "x", linked(good).reaches)
+
+
+LISTS: dict[str, tuple[Callable[[Path], Source], Callable[[Path], Objective], str]] = {
+    "answers": (
+        questions,
+        lambda folder: VQA(8, folder / "short.json"),
+        r"answer\.scores counts in the 10 entries of \S+answers.json, but model\.objectives\.it in the 5 of \S+short.json, "
+        r"expected the same: entry 6 is 'Blueland City' there and None here",
+    ),
+    "types": (
+        typed,
+        lambda folder: Typing(8, folder / "other_labels.json"),
+        r"types counts in the 1 entries of \S+typing_labels.json, .* entry 1 is 'country' there and 'city' here",
+    ),
+    "relations": (
+        related,
+        lambda folder: RelationTask(8, folder / "other_labels.json", null=""),
+        r"label counts in the 1 entries of \S+relation_labels.json, .* entry 1 is 'near' there and 'city' here",
+    ),
+}
+
+
+@pytest.mark.parametrize(("read", "make", "message"), LISTS.values(), ids=LISTS)
+def test_a_head_of_another_list(read: Callable[[Path], Source], make: Callable[[Path], Objective], message: str, world: Path) -> None:
+    source = read(world)
+    (world / "other_labels.json").write_text(json.dumps([{"label": "city"}, {"label": "near"}]))
+    network = FusionModel({"text": TextEncoder(100, 8, 1, 2)})
+    with pytest.raises(ValueError, match=rf"^data\.sources\.x: {message}$"):
+        check_lists(Learner(network, {"it": make(world)}), "data.sources.x", source.lists)
+    (listed,) = source.lists.values()
+    for name in ("short.json", "other_labels.json"):
+        shutil.copy(listed.path, world / name)
+    check_lists(Learner(network, {"it": make(world)}), "data.sources.x", source.lists)
+    check_lists(Learner(network, {"it": make(world)}), "data.sources.x", {})
 
 
 @pytest.mark.parametrize(
@@ -733,6 +799,8 @@ def config(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 SMALLER = "--model.network.encoders.text.init_args.vocab_size=40"
+HEAD = "--model.objectives.masked_lm.init_args."
+SHORT = "--model.objectives.vqa.init_args.answers=world/short.json"
 LINES = {
     "a row": (
         Q,
@@ -742,7 +810,14 @@ LINES = {
     ),
     "a file": (A, None, ["fit"], "annotations.json: no such file, expected a JSON file of VQA annotations"),
     "a picture at use": ("pictures/1000.png", cut(0.7), ["fit"], "pictures/1000.png: cannot be decoded as an image"),
-    "a table": (Q, lambda x: x, ["fit", SMALLER], "data.sources.captions: text.ids reaches "),
+    "a table": (
+        Q,
+        lambda x: x,
+        ["fit", SMALLER, f"{HEAD}vocab_size=40", f"{HEAD}masking.init_args.vocab_size=40"],
+        "data.sources.captions: text.ids reaches ",
+    ),
+    "a head": (Q, lambda x: x, ["fit", SMALLER], "model.objectives.masked_lm: vocab_size is 100, expected 40, the vocab_size of model.net"),
+    "a list": ("short.json", lambda x: x, ["fit", SHORT], "data.test.asked: answer.scores counts in the 10 entries of "),
     "weights": (
         "weights.pt",
         cut(0.5),

@@ -14,6 +14,7 @@ from kemm.convert.ernie import ernie
 from kemm.convert.kadapter import kadapter
 from kemm.convert.knowbert import knowbert
 from kemm.convert.state import read_state
+from kemm.fusion import KnowledgeAttention
 from kemm.learner import Learner
 
 GOLDEN = Path(__file__).parent / "golden" / "knowledge"
@@ -164,6 +165,28 @@ def test_the_bert_inside_knowbert() -> None:
         {"text": 3, "wordnet": 0},
         {"text": "top"},
     ]
+
+
+def test_each_graph_of_knowbert_has_its_own_heads() -> None:
+    whole, soldered = weights("knowbert_two_kgs"), {"wiki": 0, "wordnet": 2}
+
+    def heads(kg_heads: dict[str, int] | None) -> list[int]:
+        learner = learner_from_config({"model": knowbert(whole, soldered, heads=4, kg_heads=kg_heads).config})
+        kars = [fusion for fusion in learner.network.fusions if isinstance(fusion, KnowledgeAttention)]
+        assert all(kar.linker.span_encoder is not None for kar in kars)
+        return [kar.attention.attention.heads for kar in kars]
+
+    assert heads(None) == [4, 4]
+    assert heads({"wordnet": 2}) == [4, 2]
+    assert heads({"wiki": 1, "wordnet": 2}) == [1, 2]
+    for wrong, message in (
+        ({"wikipedia": 4}, r"kg_heads names the graphs \['wikipedia'\], and the checkpoint holds \['wiki', 'wordnet'\]"),
+        ({"wordnet": 7}, r"wordnet_soldered_kg\.entity_linker\.disambiguator\.\* has width \d+, and 7 heads do not divide it"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            knowbert(whole, soldered, kg_heads=wrong)
+    with pytest.raises(ValueError, match=r"thresholds names the graphs \['yago'\]"):
+        knowbert(whole, soldered, thresholds={"yago": 0.5})
 
 
 def test_what_converters_are_told_must_fit_the_keys() -> None:

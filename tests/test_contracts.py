@@ -39,6 +39,7 @@ FILL: dict[str, float] = {
     "spans": -1,
     "priors": 0,
     "gold": 0,
+    "positions": 0,
 }
 
 

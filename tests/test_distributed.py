@@ -13,9 +13,9 @@ from torch import Tensor, nn
 import kemm.learner
 import kemm.objectives as objectives
 from kemm.batch import Batch, map_batch
-from kemm.encoders import CausalTextEncoder, ConvEncoder, EntityEncoder, RegionEncoder, TextEncoder
-from kemm.fusion import CoAttention, CrossAttentionLayer, Feature, FusionPoint, Keep, KnowledgeAttention, MentionEntities
-from kemm.kg import DistMult
+from kemm.encoders import CausalTextEncoder, ConvEncoder, EntityEncoder, MentionEncoder, RegionEncoder, TextEncoder, WordGraphEncoder
+from kemm.fusion import CoAttention, CrossAttentionLayer, EntityAwareLayer, Feature, FusionPoint, Keep, KnowledgeAttention, MentionEntities
+from kemm.kg import DistMult, TransE
 from kemm.learner import Learner
 from kemm.model import FusionModel
 from kemm.objectives import Objective
@@ -34,7 +34,9 @@ def network(dropout: float = 0.0) -> FusionModel:
         "region": RegionEncoder(7, DIM, 1, 2, 2 * DIM, dropout=dropout),
         "image": ConvEncoder((DIM, DIM)),
         "entity": EntityEncoder(ENTITIES, DIM),
+        "mention": MentionEncoder(ENTITIES, DIM, DIM, 16, dropout=dropout),
         "relation": EntityEncoder(CLASSES, DIM),
+        "graph": WordGraphEncoder(CLASSES, CLASSES, CLASSES, DIM, 1, 2, 2 * DIM, 4, dropout=dropout),
         "caption": CausalTextEncoder(WORDS, DIM, 1, 2, 2 * DIM, 16, dropout=dropout),
     }
     fusions = [
@@ -45,9 +47,11 @@ def network(dropout: float = 0.0) -> FusionModel:
         FusionPoint({"text": 1, "region": 0}, CoAttention(("text", "region"), (DIM, DIM), 2, DIM, (DIM, DIM), dropout)),
         FusionPoint({"text": 2, "candidate": 0}, KnowledgeAttention(DIM, DIM, 2, DIM, DIM, dropout=dropout, entity="candidate")),
         FusionPoint({"text": 2, "candidate": 0}, MentionEntities("meant", DIM)),
+        FusionPoint({"text": "top"}, EntityAwareLayer(DIM, 2, DIM, dropout)),
         FusionPoint({"text": "top"}, Feature("text", "pooled", DIM)),
     ]
-    return FusionModel(encoders, fusions, {"candidate": "entity"})
+    described = dict.fromkeys(("head", "tail", "negative_head", "negative_tail"), "text")
+    return FusionModel(encoders, fusions, {"candidate": "entity"} | described)
 
 
 def samples() -> Batch:
@@ -66,8 +70,17 @@ def samples() -> Batch:
     spans[4:, 1] = -1
     candidates = integers(1, ENTITIES, ROWS, 2, 3) * (spans[..., :1] >= 0)
     ids = integers(4, WORDS, ROWS, 7) * real
-    return {
+    kinds = torch.tensor([0, 0, 0, 1, 1, 2]).expand(ROWS, 6)
+    rows = integers(1, CLASSES, ROWS, 6)
+    sees = torch.eye(6, dtype=torch.bool) | (torch.arange(6) < 4)[:, None] & (
+        torch.arange(6) < torch.tensor([4, 4, 4, 3, 4, 4])[:, None, None]
+    )
+    described = {
+        name: {"ids": ids.roll(i, 0), "mask": real.roll(i, 0)} for i, name in enumerate(("head", "tail", "negative_head", "negative_tail"))
+    }
+    return described | {
         "id": torch.arange(ROWS) + 40,
+        "graph": {"ids": rows, "kinds": kinds, "positions": kinds, "mask": sees},
         "group": torch.tensor([0, 1, 2, 1, 3, 4]),
         "text": {"ids": ids, "mask": real, "labels": labels},
         "caption": {"ids": ids, "mask": real},
@@ -86,10 +99,15 @@ def samples() -> Batch:
             "gold": candidates[..., 1],
             "entity": candidates[:, 0, 1] * torch.tensor([1, 1, 0, 1, 1, 1]),
         },
-        "triple": {name: integers(1, CLASSES, ROWS) for name in ("head", "relation", "inverse", "tail")},
+        "triple": {name: integers(1, CLASSES, ROWS) for name in ("head", "relation", "inverse", "tail")}
+        | {name: integers(0, CLASSES, ROWS, 2) for name in ("heads", "tails")},
+        "first": torch.tensor([0, 5, 3, 9, 1, 2]),
+        "tags": integers(0, CLASSES, ROWS, 7).masked_fill(~real, -100),
         "label": torch.tensor([0, 1, -100, 1, 1, 0]),
         "scores": numbers(ROWS, CLASSES).abs(),
         "places": integers(0, 2, ROWS, 2),
+        "mention": {"ids": candidates[..., 0], "positions": spans},
+        "page": integers(1, ENTITIES, ROWS),
     }
 
 
@@ -111,26 +129,41 @@ def momentum() -> dict[str, Objective]:
     }
 
 
+def hidden_nodes(kind: int) -> objectives.NodeMasking:
+    return objectives.NodeMasking(kind, 0, CLASSES, rate=0.5, text="graph")
+
+
 OBJECTIVES: dict[str, Callable[[], dict[str, Objective]]] = {
     "CausalLM": lambda: {"it": objectives.CausalLM(DIM, WORDS, "caption", "caption")},
     "Classification": lambda: {"it": objectives.Classification(DIM, labels="label", dropout=0.0)},
     "Contrastive": lambda: {"it": objectives.Contrastive()},
+    "DescribedLinks": lambda: {"it": objectives.DescribedLinks(TransE(2.0))},
     "EntityDenoising": lambda: {"it": objectives.EntityDenoising(DIM, DIM, 0.2, 0.3)},
     "EntityLinking": lambda: {"it": objectives.EntityLinking("candidate")},
+    "GradedClassification": lambda: {"it": objectives.GradedClassification(DIM, CLASSES, labels="scores", dropout=0.0)},
+    "KvsAllLinks": lambda: {"it": objectives.KvsAllLinks(DistMult())},
     "LatentRetrieval": lambda: {"it": objectives.LatentRetrieval(DIM, WORDS, passages(), DIM, 2)},
     "LinkPrediction": lambda: {"it": objectives.LinkPrediction(DistMult())},
     "MarginEntityLinking": lambda: {"it": objectives.MarginEntityLinking("candidate")},
+    "MaskedEntity": lambda: {"it": objectives.MaskedEntity(DIM, hidden_nodes(1), 3, text="graph")},
     "MaskedLM": lambda: {"it": objectives.MaskedLM(DIM, WORDS)},
+    "MaskedMention": lambda: {"it": objectives.MaskedMention(DIM, DIM, ENTITIES, 5, 0.5)},
     "MaskedPatch": lambda: {"it": objectives.MaskedPatch(DIM, 4)},
     "MaskedRegion": lambda: masked_region(objectives.MaskedRegion),
     "MaskedRegionContrast": lambda: masked_region(objectives.MaskedRegionContrast, negatives=9),
     "MaskedRegionRegression": lambda: masked_region(objectives.MaskedRegionRegression),
-    "Matching": lambda: {"other": objectives.Contrastive(), "it": objectives.Matching(DIM)},
+    "MaskedRelation": lambda: {"it": objectives.MaskedRelation(DIM, CLASSES, hidden_nodes(2), "graph")},
+    "Matching": lambda: {"other": objectives.Contrastive(), "it": objectives.Matching(DIM, contrastive="other")},
     "MomentumContrastive": momentum,
+    "PageEntity": lambda: {"it": objectives.PageEntity(DIM, DIM)},
+    "MultiLabelClassification": lambda: {"it": objectives.MultiLabelClassification(DIM, CLASSES, labels="scores", dropout=0.0)},
+    "MultiLabelPlaceClassification": lambda: {"it": objectives.MultiLabelPlaceClassification(DIM, CLASSES, labels="scores", dropout=0.0)},
     "PlaceClassification": lambda: {"it": objectives.PlaceClassification(DIM, CLASSES, labels="label", dropout=0.0)},
+    "PlaceSelection": lambda: {"it": objectives.PlaceSelection(DIM, dropout=0.0)},
     "Recognition": lambda: {"it": objectives.Recognition("meant", "candidate")},
     "SigmoidContrastive": lambda: {"it": objectives.SigmoidContrastive()},
     "SoftClassification": lambda: {"it": objectives.SoftClassification(DIM, CLASSES, labels="scores", dropout=0.0)},
+    "TokenClassification": lambda: {"it": objectives.TokenClassification(DIM, CLASSES, dropout=0.0)},
 }
 
 

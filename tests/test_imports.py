@@ -17,7 +17,7 @@ LEVELS = [
     {"tasks"},
     {"learner"},
     {"checkpoint"},
-    {"training", "callbacks", "report"},
+    {"borders", "training", "callbacks", "report"},
     {"overrides", "config_classes", "config_errors", "run_folder", "preemption", "run", "controls", "cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

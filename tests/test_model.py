@@ -116,6 +116,18 @@ def test_an_input_may_share_an_encoder() -> None:
         ([{"a": 1}, {"z": 1}], None, r"fusions\[1\] is placed at 'z', but the inputs are \['a', 'b'\]"),
         ([{"a": 4}], None, r"fusions\[0\] is placed at a: 4, but that encoder has heights 0 to 3"),
         ([{"a": -1}], None, r"fusions\[0\] is placed at a: -1, but that encoder has heights 0 to 3"),
+        (
+            [{"b": 0}, {"a": 3, "b": 1}, {"b": "top", "a": 2}],
+            None,
+            r"fusions\[2\], Add at \{b: top, a: 2\}, is passed over where fusions\[1\], Add at \{a: 3, b: 1\}, has run, which takes a to "
+            r"height 3; place it at a: 3 or higher$",
+        ),
+        (
+            [{"a": "top"}, {"b": 2, "a": 1}],
+            None,
+            r"fusions\[1\], Add at \{b: 2, a: 1\}, is passed over where fusions\[0\], Add at \{a: top\}, has run, which takes a to height "
+            r"3; place it at a: 3 or higher, or list it before fusions\[0\]$",
+        ),
         ([], {"c": "z"}, r"share\['c'\] is 'z', but the encoders are \['a', 'b'\]"),
     ],
 )

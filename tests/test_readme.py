@@ -19,13 +19,13 @@ import kemm.fusion
 import kemm.objectives
 import kemm.tasks
 from kemm.batch import Batch, Stream
+from kemm.borders import check_reach
 from kemm.checkpoint import build, learner_from_config, network_from_config, read_config
 from kemm.cli import COMMANDS, TOOLS, config_path
 from kemm.data import Mixture, Source, train_tokenizer
 from kemm.data.source import EVALUATION
 from kemm.model import FusionModel
 from kemm.tasks import Task
-from kemm.training import check_reach
 from tests.parity.cases import collect
 
 ROOT = Path(__file__).parents[1]
@@ -276,7 +276,7 @@ def files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 ENTRIES = {
     "questions": {"text", "answer", "annotation", "image", "candidate"},
     "captions": {"text", "image", "group"},
-    "texts": {"text", "candidate", "entity", "passage"},
+    "texts": {"text", "candidate", "mention", "entity", "passage"},
     "typing": {"text", "places", "entity", "types"},
     "relations": {"text", "places", "entity", "label"},
     "triples": {"triple"},

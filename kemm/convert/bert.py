@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from kemm.convert.table import Converted, State, Table, count, modules, prefix_of, translate
+from kemm.convert.plan import Plan, activation_named, norm_of
+from kemm.convert.table import Converted, State, Table, count, modules, prefix_of
 
 LAYER = {
     "attention.self.query": "attention.attention.query",
@@ -24,10 +25,14 @@ TRANSFORM = {"transform.dense": "transform.dense", "transform.LayerNorm": "trans
 
 
 def modern(state: Mapping[str, Tensor]) -> State:
-    """The state with the norms' `gamma` and `beta` called `weight` and `bias`."""
+    """The state with the norms' `gamma` and `beta` called `weight` and `bias`, and a head's bias where only its decoder has it."""
     old = {"gamma": "weight", "beta": "bias"}
     heads = ((key.rpartition("."), tensor) for key, tensor in state.items())
-    return {f"{head}{dot}{old.get(last, last)}": tensor for (head, dot, last), tensor in heads}
+    named = {f"{head}{dot}{old.get(last, last)}": tensor for (head, dot, last), tensor in heads}
+    for head in ("lm_head.", "cls.predictions."):
+        if f"{head}decoder.bias" in named and f"{head}bias" not in named:
+            named[f"{head}bias"] = named.pop(f"{head}decoder.bias")
+    return named
 
 
 def embeddings(old: str = "embeddings.", new: str = "network.encoders.text.embed.") -> Table:
@@ -108,28 +113,37 @@ def heads_config(dim: int, vocab_size: int) -> dict[str, Any]:
     }
 
 
-def bert(state: Mapping[str, Tensor], heads: int = 12) -> Converted:
-    """Converts a BERT checkpoint, with or without the heads of its pre-training.
+def bert(
+    state: Mapping[str, Tensor], heads: int = 12, eps: float = 1e-12, activation: str = "gelu", padding_id: int | None = 0
+) -> Converted:
+    """Converts a BERT checkpoint, with or without its pooler and the heads of its pre-training.
 
     Args:
         state: The checkpoint; `bert.` before the keys, and `gamma` and `beta`, are possible.
         heads: Number of heads, which no key tells.
+        eps: Epsilon of the norms.
+        activation: Name of the non-linearity.
+        padding_id: The id of [PAD].
     """
     state = modern(state)
     old = prefix_of(state, "bert.")
     depth = count(state, rf"{old}encoder\.layer\.(\d+)\.")
-    text = text_arguments(state, depth, heads, old)
-    table = embeddings(f"{old}embeddings.") | layers(depth, f"{old}encoder.layer.")
-    fusions, objectives = [], {}
+    choices = {"norm": norm_of(eps), "activation": activation_named(activation)}
+    text = text_arguments(state, depth, heads, old) | choices | {"padding_id": padding_id}
+    plan = Plan()
+    plan.encode("text", "TextEncoder", text)
+    plan.table |= embeddings(f"{old}embeddings.") | layers(depth, f"{old}encoder.layer.")
     if f"{old}pooler.dense.weight" in state:
         pooled, point = pooler(0, text["dim"], old)
-        table |= pooled
-        fusions.append(point)
+        plan.table |= pooled
+        plan.fusions.append(point)
     if "cls.predictions.bias" in state:
-        table |= masked_lm() | next_sentence()
-        objectives = heads_config(text["dim"], text["vocab_size"])
+        plan.table |= masked_lm()
+        plan.aim("masked_lm", "MaskedLM", {"dim": text["dim"], "vocab_size": text["vocab_size"]} | choices)
+    if "cls.seq_relationship.weight" in state:
+        plan.table |= next_sentence()
+        plan.aim("next_sentence", "Classification", {"dim": text["dim"]})
     words = f"{old}embeddings.word_embeddings.weight"
+    plan.untie("masked_lm", state, "cls.predictions.decoder.weight", words)
     tied = {"cls.predictions.decoder.weight": words, "cls.predictions.decoder.bias": "cls.predictions.bias"}
-    result, report = translate(state, table, ignored=[r".*position_ids"], tied=tied)
-    encoders = {"text": {"class_path": "kemm.encoders.TextEncoder", "init_args": text}}
-    return Converted(result, {"network": {"encoders": encoders, "fusions": fusions}, "objectives": objectives}, report)
+    return plan.convert(state, [r".*position_ids"], tied)

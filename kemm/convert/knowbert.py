@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from kemm.convert import bert
-from kemm.convert.table import Converted, Table, count, modules, translate
+from kemm.convert.plan import instance
+from kemm.convert.table import Converted, Table, count, modules, strip, translate
 
 LINKER = {
     "bert_to_kg_projector": "project",
@@ -44,24 +45,35 @@ def knowbert(
     state: Mapping[str, Tensor],
     soldered: Mapping[str, int],
     heads: int = 12,
-    kg_heads: int = 4,
+    kg_heads: Mapping[str, int] | None = None,
     thresholds: Mapping[str, float | None] | None = None,
     margin: float = 0.2,
+    marked: int = 0,
+    multi_label: bool = False,
 ) -> Converted:
-    """Converts a KnowBERT of any number of knowledge graphs.
+    """Converts a KnowBERT of any number of knowledge graphs, or one with a task's classifier.
 
     Args:
         state: The checkpoint.
         soldered: Graph -> the layer after which its KAR stands, counted from 0 as in the original's config (`{"wiki": 9}`).
         heads: Heads of the text, which no key tells.
-        kg_heads: Heads of the KARs.
+        kg_heads: Graph -> heads of its KAR, which no key tells; 4 for graphs that are not named.
         thresholds: Graph -> threshold of its linker, None for a softmax model; graphs that are not named have 0 where the
             checkpoint holds their null vector, and None elsewhere.
         margin: The margin of linkers that have a threshold.
+        marked: How many marked words the classifier reads, beside the pooled text where it is wide enough.
+        multi_label: Whether the classifier's labels are any number of types.
+
+    Raises:
+        ValueError: The graphs that are named are not those of the checkpoint, or heads do not divide the width of a graph.
     """
+    state = strip(state, "model.")
     found = sorted({match[1] for match in (re.match(r"(\w+)_soldered_kg\.", key) for key in state) if match})
     if found != sorted(soldered):
         raise ValueError(f"the checkpoint holds the graphs {found}, and layers are given for {sorted(soldered)}")
+    for what, named in (("kg_heads", kg_heads or {}), ("thresholds", thresholds or {})):
+        if not named.keys() <= set(found):
+            raise ValueError(f"{what} names the graphs {sorted(named)}, and the checkpoint holds {found}")
     old = "pretrained_bert.bert."
     depth = count(state, r"pretrained_bert\.bert\.encoder\.layer\.(\d+)\.")
     text = bert.text_arguments(state, depth, heads, old)
@@ -75,15 +87,43 @@ def knowbert(
         threshold = threshold_of(state, linker, name, thresholds or {})
         table |= kar_table(state, prefix, f"network.fusions.{len(points)}.", threshold)
         table |= entity_table(state, linker, f"network.encoders.{name}.embed.")
-        fusion = {"class_path": "kemm.fusion.KnowledgeAttention", "init_args": kar_arguments(state, prefix, name, kg_heads, threshold)}
+        arguments = kar_arguments(state, prefix, name, (kg_heads or {}).get(name, 4), threshold)
+        fusion = {"class_path": "kemm.fusion.KnowledgeAttention", "init_args": arguments}
         points.append({"at": {"text": soldered[name] + 1, name: 0}, "fusion": fusion})
         encoders[name] = entity_encoder(state, linker)
         objectives[f"{name}_linking"] = linking(name, threshold, margin)
     pooled, point = bert.pooler(len(points), text["dim"], old)
     table |= pooled | bert.masked_lm("pretrained_bert.cls.predictions.") | bert.next_sentence("pretrained_bert.cls.seq_relationship")
+    if "classifier.weight" in state:
+        table |= modules({"classifier": "objectives.classification.classifier"})
+        objectives["classification"] = classifier(state, text["dim"], marked, multi_label)
     network = {"encoders": encoders, "fusions": [*points, point]}
     result, report = translate(state, table, ignored=[_UNUSED_NULL], tied=_tied(state))
     return Converted(result, {"network": network, "objectives": objectives}, report)
+
+
+def classifier(state: Mapping[str, Tensor], dim: int, marked: int, multi_label: bool) -> dict[str, Any]:
+    """The config of a SimpleClassifier (allenai/kb: kb/evaluation/classification_model.py), which reads `[pooled ; word_a ; word_b]`, or
+    part of that.
+
+    Args:
+        state: The checkpoint.
+        dim: Width of the text.
+        marked: How many marked words it reads, beside the pooled text where it is wide enough.
+        multi_label: Whether its labels are any number of types.
+
+    Raises:
+        ValueError: It is too wide or too narrow for that.
+    """
+    classes, width = bert.of(state, "classifier.weight").shape
+    if width not in (marked * dim, (marked + 1) * dim) or not width:
+        raise ValueError(f"the classifier reads {width} numbers, expected {dim} for each of {marked} marked words, or as many more")
+    kind = "MultiLabel" * multi_label
+    arguments = {"dim": dim, "classes": classes, "labels": "types" if multi_label else "label"}
+    if not marked:
+        return instance(f"kemm.objectives.{kind}Classification", arguments)
+    features = ["pooled"] if width > marked * dim else []
+    return instance(f"kemm.objectives.{kind}PlaceClassification", arguments | {"places": marked, "features": features})
 
 
 _UNUSED_NULL = r".*\.dot_attention_with_prior\.null_embedding"
@@ -98,6 +138,8 @@ def threshold_of(state: Mapping[str, Tensor], linker: str, name: str, thresholds
 def linker_arguments(state: Mapping[str, Tensor], old: str, heads: int, threshold: float | None) -> dict[str, Any]:
     """What the linker of a graph is built with, whose keys begin with `old`."""
     entity_dim, dim = bert.of(state, f"{old}bert_to_kg_projector.weight").shape
+    if entity_dim % heads:
+        raise ValueError(f"{old}* has width {entity_dim}, and {heads} heads do not divide it")
     inner = state.get(f"{old}span_encoder.layer.0.intermediate.dense.weight")
     return {
         "dim": dim,

@@ -1,5 +1,6 @@
 """Checkpoints as files."""
 
+import argparse
 from pathlib import Path
 
 import torch
@@ -25,7 +26,8 @@ def read_state(path: Path | str) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # fairseq keeps the arguments of its command beside the tensors
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises five kinds here, depending on where the file is cut
         detail = str(error).strip().split("\n")[0] or type(error).__name__
         kind = "a safetensors file" if path.suffix == ".safetensors" else "a pickle of tensors alone"

@@ -12,13 +12,32 @@ from pathlib import Path
 import yaml
 from safetensors.torch import save_file
 
+from kemm.convert.published import is_published, published
 from kemm.convert.state import read_state
 from kemm.convert.table import Converted
 
 _HELP = "--heads 16 --layers '[0, 11, 22]': what the keys cannot tell, as the converter's docstring says"
+_CHECKPOINT = "safetensors, a pickle of tensors, a folder or an archive as published, or hub:name"
 
-
-SYSTEMS = ("albef", "bert", "coca", "ernie", "kadapter", "knowbert", "vilbert", "visualbert")
+SYSTEMS = (
+    "albef",
+    "bert",
+    "coca",
+    "colake",
+    "distilbert",
+    "ernie",
+    "gpt2",
+    "kadapter",
+    "kbert",
+    "kepler",
+    "knowbert",
+    "luke",
+    "modernbert",
+    "roberta",
+    "tucker",
+    "vilbert",
+    "visualbert",
+)
 """The modules of this package that hold a converter of their name."""
 
 
@@ -33,13 +52,17 @@ def main(argv: Sequence[str]) -> int:
     """
     parser = argparse.ArgumentParser("kemm convert", description=__doc__)
     parser.add_argument("system", choices=SYSTEMS, help="what the checkpoint is")
-    parser.add_argument("checkpoint", type=Path, help="safetensors, or a pickle of tensors")
+    parser.add_argument("checkpoint", type=Path, help=_CHECKPOINT)
     parser.add_argument("folder", type=Path, help="where weights.safetensors and config.yaml are written")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="--argument value", help=_HELP)
     given = parser.parse_args(argv)
     converter = getattr(importlib.import_module(f"kemm.convert.{given.system}"), given.system)
     try:
-        converted = converter(read_state(given.checkpoint), **_arguments(converter, given.options))
+        options = _arguments(converter, given.options)
+        if is_published(given.checkpoint):
+            converted = published(given.checkpoint, given.system, **options)
+        else:
+            converted = converter(read_state(given.checkpoint), **options)
         given.folder.mkdir(parents=True, exist_ok=True)
         _replace(given.folder / "weights.safetensors", lambda path: save_file(converted.state, path))
         config = yaml.safe_dump({"model": converted.config}, sort_keys=False)

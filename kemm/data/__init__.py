@@ -3,15 +3,22 @@
 from typing import TYPE_CHECKING, Any
 
 from kemm.data.captions import Captions
+from kemm.data.described import DescribedTriples
+from kemm.data.descriptions import Descriptions
+from kemm.data.ernie import MarkedRelatedMentions, MarkedTypedMentions
+from kemm.data.graph_texts import GraphTexts
 from kemm.data.images import DrawnFlags, FlagFiles, ImageFiles, Images
+from kemm.data.injection import Injection
 from kemm.data.linked import LinkedTexts
 from kemm.data.prepare import AtlasBuild, Preparation
+from kemm.data.pretraining_rows import PretrainingRows
 from kemm.data.relation import RelatedMentions
 from kemm.data.source import Source
 from kemm.data.tokens import TextReader, train_tokenizer
 from kemm.data.triples import Triples
 from kemm.data.typing import TypedMentions
 from kemm.data.vqa import Questions
+from kemm.data.word_graph import WordGraphs
 
 if TYPE_CHECKING:
     from kemm.data.mixture import Mixture
@@ -19,19 +26,27 @@ if TYPE_CHECKING:
 __all__ = [
     "AtlasBuild",
     "Captions",
+    "DescribedTriples",
+    "Descriptions",
     "DrawnFlags",
     "FlagFiles",
+    "GraphTexts",
     "ImageFiles",
     "Images",
+    "Injection",
     "LinkedTexts",
+    "MarkedRelatedMentions",
+    "MarkedTypedMentions",
     "Mixture",
     "Preparation",
+    "PretrainingRows",
     "Questions",
     "RelatedMentions",
     "Source",
     "TextReader",
     "Triples",
     "TypedMentions",
+    "WordGraphs",
     "train_tokenizer",
 ]
 

@@ -19,21 +19,26 @@ from safetensors.torch import save_file
 from kemm.data.bases import Bases
 from kemm.data.facts import ASKED, Facts, hold_out
 from kemm.data.flags import FlagDrawer
+from kemm.data.frames import Frames, read_demonyms
+from kemm.data.lock import alone
 from kemm.data.mentions import AliasMatcher
-from kemm.data.passage_sets import PARTS, Sieve, linking_set, relation_set, training_sentences, typing_set
+from kemm.data.passage_sets import PARTS, Sieve, linked_row, linking_set, relation_set, training_sentences, typing_set
 from kemm.data.passages import count_senses, read_passages, split_passages
 from kemm.data.questions import SPLITS, Asker, Question, answer_list
 from kemm.data.tokens import TextReader, train_tokenizer
 from kemm.data.wordings import Wordings
 from kemm.kg import read_graph
 
-VERSION = 3
+VERSION = 7
 """Goes up whenever the same sources give other files."""
 PASSAGE_LENGTH = 128
 """Longer passages are cut, in tokens, where a retriever reads them."""
 VOCABULARY = 6000
 """Most ids of the tokenizer, which is trained on the training questions and text and on the names of the graph."""
-SOURCES = ("entities.jsonl", "relations.jsonl", "triples.tsv", "flags.yaml", "wordings.yaml")
+COUNTRIES = "graph/countries.tsv"
+FRAMED = 3000
+"""Passages that are made of sentence frames."""
+SOURCES = ("entities.jsonl", "relations.jsonl", "triples.tsv", "flags.yaml", "wordings.yaml", COUNTRIES)
 MANIFEST = "manifest.json"
 FIRST_ID = {split: 1 + place * 1_000_000 for place, split in enumerate(SPLITS)}
 """Question ids: 1, 2, ... for training, 1000001, ... for the next split, and so on."""
@@ -45,10 +50,11 @@ def image_country(image_id: int, countries: list[str]) -> str:
 
 
 def build(folder: Path, out: Path | None = None, seed: int = 0) -> Path:
-    """Builds everything.
+    """Builds everything. Of several processes one builds, and the others wait for it; what a killed one left behind is removed.
 
     Args:
-        folder: With the sources: `entities.jsonl`, `relations.jsonl`, `triples.tsv`, `flags.yaml`, `wordings.yaml`, `passages/*.txt`.
+        folder: With the sources: `entities.jsonl`, `relations.jsonl`, `triples.tsv`, `flags.yaml`, `wordings.yaml`, `passages/*.txt`,
+            `frames/*.txt`, `graph/countries.tsv`.
         out: Where the files go; `build` in the folder by default.
         seed: Of all random choices.
 
@@ -64,6 +70,16 @@ def build(folder: Path, out: Path | None = None, seed: int = 0) -> Path:
     if _is_current(out, manifest):
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
+    with alone(out.parent / f".{out.name}.lock") as held:
+        if held:
+            for left in out.parent.glob(f".{out.name}.*/"):  # of builds that were killed, since nobody else builds
+                shutil.rmtree(left, ignore_errors=True)
+        if not _is_current(out, manifest):  # another process may have built while this one waited
+            _fill(out, folder, seed, manifest)
+    return out
+
+
+def _fill(out: Path, folder: Path, seed: int, manifest: dict[str, Any]) -> None:
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         _build(folder, work, seed)
@@ -75,7 +91,6 @@ def build(folder: Path, out: Path | None = None, seed: int = 0) -> Path:
             os.replace(path, out / path.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return out
 
 
 def is_built(folder: Path, out: Path | None = None, seed: int = 0) -> bool:
@@ -88,9 +103,9 @@ def _manifest(folder: Path, seed: int) -> dict[str, Any]:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    passages = sorted((folder / "passages").glob("*.txt"))
-    paths = [folder / name for name in SOURCES] + passages
-    missing = [str(path) for path in paths if not path.is_file()] + ([] if passages else [str(folder / "passages" / "*.txt")])
+    texts = {name: sorted((folder / name).glob("*.txt")) for name in ("frames", "passages")}
+    paths = [folder / name for name in SOURCES] + [path for files in texts.values() for path in files]
+    missing = [str(path) for path in paths if not path.is_file()] + [str(folder / name / "*.txt") for name in texts if not texts[name]]
     if missing:
         raise FileNotFoundError(f"sources of the Atlas are missing: {', '.join(missing)}")
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -138,6 +153,8 @@ def _build(folder: Path, work: Path, seed: int) -> None:
         _write_json(work / f"typing_{part}.json", typing_set(passages, part, sieve, facts))
         _write_json(work / f"relation_{part}.json", relation_set(passages, part, sieve, facts))
         _write_lines(work / f"linking_{part}.jsonl", linking_set(passages, part, sieve, matcher))
+    frames = Frames(sorted((folder / "frames").glob("*.txt")), facts, read_demonyms(folder / COUNTRIES))
+    _write_lines(work / "linking_frames.jsonl", (linked_row(passage, matcher) for passage in frames.passages(FRAMED, sieve, seed)))
 
     for part, triples in held.links.items():
         (work / f"links_{part}.tsv").write_text("".join("\t".join(triple) + "\n" for triple in triples), encoding="utf-8", newline="\n")
@@ -146,9 +163,10 @@ def _build(folder: Path, work: Path, seed: int) -> None:
 
 
 def _write_passages(path: Path, rows: list[dict[str, Any]], tokenizer: Path) -> None:
-    """The passages of `linking_train.jsonl`, row by row, as the tokens that a retriever reads."""
+    """The passages of `linking_train.jsonl`, row by row, as the tokens that a retriever reads; see `Passages`."""
     tokens = TextReader(tokenizer, PASSAGE_LENGTH)([row["text"] for row in rows])
-    save_file({"ids": tokens.ids.int(), "mask": tokens.mask}, path)
+    known = {"names": json.dumps([row["id"] for row in rows]), "tokenizer": tokenizer.read_text(encoding="utf-8")}
+    save_file({"ids": tokens.ids.int(), "mask": tokens.mask}, path, known)
 
 
 def _captions(asker: Asker, part: str, variants: range) -> list[dict[str, Any]]:

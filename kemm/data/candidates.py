@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from kemm.batch import CandidateInput
+from kemm.batch import CandidateInput, MentionInput
 from kemm.data.tokens import Tokens
 from kemm.rows import Gate, RowError, list_of, number_of
 
@@ -110,3 +110,12 @@ def candidate_batch(
             priors[row, place, : len(kept)] = torch.tensor([prior for _, prior in kept])
             gold[row, place] = known[mention.gold] + 1 if mention.gold else 0
     return {"ids": ids, "priors": priors, "spans": spans, "gold": gold}
+
+
+def mention_batch(candidate: CandidateInput) -> MentionInput:
+    """The true entities of the mentions of a batch, in their order, and the tokens of each."""
+    first, last = candidate["spans"].unbind(-1)  # (B, E)
+    longest = int((last - first).max()) + 1
+    positions = first[..., None] + torch.arange(longest)  # (B, E, M)
+    outside = (positions > last[..., None]) | (first[..., None] < 0)
+    return {"ids": candidate["gold"], "positions": positions.masked_fill(outside, -1)}

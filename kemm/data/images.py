@@ -1,5 +1,6 @@
 """Where images come from: a folder of files, or drawings of flags. All give uint8 batches of one size."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -192,24 +193,37 @@ class FlagFiles(ImageFiles):
 def read_image(path: Path, background: int = 255) -> Tensor:
     """Decodes a file of any mode to RGB (3, h, w) uint8, upright, transparency over a grey background.
 
+    What PIL warns of is told in the error. Where it can decode all the same, it has passed over metadata, and nothing is said; but the tags
+    of a TIFF file say how its pixels lie, so that is an error too.
+
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is no image, is cut off, or is too large to decode safely.
+        ValueError: It is no image, is cut off or damaged, or is too large to decode safely.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such image")
-    try:
-        with Image.open(path, formats=FORMATS) as opened:
-            size, picture = opened.size, None
-            if opened.width * opened.height <= MAX_PIXELS:
-                picture = _upright(opened).convert("RGBA")
-    except Exception as error:  # of a damaged file PIL raises nearly everything: OSError, SyntaxError, struct.error, KeyError, ...
-        raise ValueError(f"{path}: cannot be decoded as an image ({type(error).__name__}: {error})") from None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with Image.open(path, formats=FORMATS) as opened:
+                size, kind, picture = opened.size, opened.format, None
+                if opened.width * opened.height <= MAX_PIXELS:
+                    picture = _upright(opened).convert("RGBA")
+        except Exception as error:  # of a damaged file PIL raises nearly everything: OSError, SyntaxError, struct.error, KeyError, ...
+            said = "; ".join([f"{type(error).__name__}: {error}", *_told(caught)])
+            raise ValueError(f"{path}: cannot be decoded as an image ({said})") from None
+    if kind == "TIFF" and _told(caught):
+        raise ValueError(f"{path}: is a damaged TIFF file ({'; '.join(_told(caught))})")
     if picture is None:
         raise ValueError(f"{path}: {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS} that are decoded")
     behind = Image.new("RGBA", picture.size, (background, background, background, 255))
     flat = Image.alpha_composite(behind, picture).convert("RGB")
     return torch.from_numpy(np.array(flat)).permute(2, 0, 1)
+
+
+def _told(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """What PIL warned of, each once, on one line."""
+    return list(dict.fromkeys(" ".join(str(one.message).split()) for one in caught if issubclass(one.category, UserWarning)))
 
 
 def _upright(opened: Image.Image) -> Image.Image:

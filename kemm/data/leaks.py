@@ -157,10 +157,11 @@ def _training_sentences(out: Path) -> Iterator[tuple[str, Passage]]:
     for number, row in enumerate(_read_lines(out / "train_text.jsonl"), start=1):
         spans = tuple(Span(mention["start"], mention["end"], mention["entity"]) for mention in row["mentions"])
         yield f"train_text.jsonl:{number}", Passage(str(number), row["entity"], row["text"], spans)
-    for number, row in enumerate(_read_lines(out / "linking_train.jsonl"), start=1):
-        spans = tuple(Span(mention["start"], mention["end"], mention["entity"]) for mention in row["mentions"])
-        for sentence in Passage(row["id"], row["entity"], row["text"], spans).sentences():
-            yield f"linking_train.jsonl:{number}", sentence
+    for name in ("linking_train.jsonl", "linking_frames.jsonl"):
+        for number, row in enumerate(_read_lines(out / name), start=1):
+            spans = tuple(Span(mention["start"], mention["end"], mention["entity"]) for mention in row["mentions"])
+            for sentence in Passage(row["id"], row["entity"], row["text"], spans).sentences():
+                yield f"{name}:{number}", sentence
     for name, key in (("typing_train.json", "sent"), ("relation_train.json", "text")):
         for number, row in enumerate(_read(out / name)):
             spans = tuple(Span(start, end, entity) for entity, start, end, _ in row["ents"])

@@ -6,18 +6,19 @@ from pathlib import Path
 import torch
 
 from kemm.batch import Batch
-from kemm.data.candidates import LinkedMention, candidate_batch, parse_mentions
+from kemm.data.candidates import LinkedMention, candidate_batch, mention_batch, parse_mentions
 from kemm.data.source import Reach, Source
 from kemm.data.tokens import TextReader, Tokens
-from kemm.kg import read_graph
+from kemm.kg import passage_key, read_graph
 from kemm.rows import Gate, OnBad, RowError, text_of
 
 
 class LinkedTexts(Source):
     """Texts with mentions.
 
-    The batch has `text` (with the words of its tokens), `candidate` (the mentions' candidates) and `entity` (B, T): the true entity at
-    the first token of each mention, as ERNIE aligns them (arXiv 1905.07129, section 3.1).
+    The batch has `text` (with the words of its tokens), `candidate` (the mentions' candidates), `mention` (their true entities and the
+    tokens of each, as LUKE reads them; arXiv 2010.01057, section 3.1) and `entity` (B, T): the true entity at the first token of each
+    mention, as ERNIE aligns them (arXiv 1905.07129, section 3.1).
 
     Args:
         path: JSON lines {"id", "text", "mentions": [{"start", "end", "candidates": [[id, prior], ...], "entity"}]}.
@@ -26,6 +27,8 @@ class LinkedTexts(Source):
         max_length: Longer texts are cut, in tokens.
         candidates: Candidates kept per mention.
         on_bad: What happens to a bad line: an error that names it, or it is skipped and counted.
+        own: Whether a passage with the id of a text, in a retriever's memory, is that text, which is then not retrieved for it (`passage`
+            (B,), see `passage_key`); False for texts whose ids are those of other passages by chance (`passage` is -1).
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -33,14 +36,20 @@ class LinkedTexts(Source):
     """
 
     def __init__(
-        self, path: Path, tokenizer: Path, graph: Path, max_length: int = 128, candidates: int = 10, on_bad: OnBad = "error"
+        self,
+        path: Path,
+        tokenizer: Path,
+        graph: Path,
+        max_length: int = 128,
+        candidates: int = 10,
+        on_bad: OnBad = "error",
+        own: bool = True,
     ) -> None:
         self.reader, self.candidates, self.graph = TextReader(tokenizer, max_length), candidates, graph
         self.known = read_graph(graph)[0].entity_index
         self.gate = Gate(on_bad)
         self.texts: list[tuple[str, list[LinkedMention]]] = []
-        # A passage is named by its line, from 0 on: memories of the same file hold the skipped ones too.
-        self.lines: list[int] = []
+        self.keys: list[int] = []
         seen: dict[str, str] = {}
         for where, row in self.gate.objects(path, "JSON lines of texts with mentions"):
             with self.gate.row(where):
@@ -48,7 +57,7 @@ class LinkedTexts(Source):
                 if name in seen:
                     raise RowError("duplicate", f"the id {name!r} is already in line {seen[name]}")
                 self.texts.append((text, parse_mentions(row, text, self.known)))
-                self.lines.append(int(line) - 1)
+                self.keys.append(passage_key(name) if own else -1)
                 seen[name] = line
         if not self.texts:
             raise ValueError(f"{path}: expected texts with mentions, and none is left; skipped: {self.skipped}")
@@ -60,7 +69,14 @@ class LinkedTexts(Source):
     @property
     def reaches(self) -> dict[str, Reach]:
         entities = Reach(len(self.known) + 1, str(self.graph))
-        return {**self.reader.reaches, "candidate.ids": entities, "entity.ids": entities}
+        length = Reach(self.reader.max_length, "max_length")
+        return {
+            **self.reader.reaches,
+            "candidate.ids": entities,
+            "entity.ids": entities,
+            "mention.ids": entities,
+            "mention.positions": length,
+        }
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -69,12 +85,14 @@ class LinkedTexts(Source):
         chosen = [self.texts[row] for row in rows]
         tokens = self.reader([text for text, _ in chosen])
         mentions = [listed for _, listed in chosen]
+        candidate = candidate_batch(tokens, mentions, self.known, self.candidates)
         return {
             "id": torch.tensor(rows),
             "text": {"ids": tokens.ids, "mask": tokens.mask, "words": tokens.words},
-            "candidate": candidate_batch(tokens, mentions, self.known, self.candidates),
+            "candidate": candidate,
+            "mention": mention_batch(candidate),
             "entity": {"ids": self._aligned(tokens, mentions)},
-            "passage": torch.tensor([self.lines[row] for row in rows]),
+            "passage": torch.tensor([self.keys[row] for row in rows]),
         }
 
     def _aligned(self, tokens: Tokens, mentions: Sequence[Sequence[LinkedMention]]) -> torch.Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kemm.batch import Batch
+from kemm.data.known import Layout, Placed
 from kemm.data.source import Reach, Source
 from kemm.data.tokens import TextReader, Tokens
 from kemm.kg import Labels, read_graph
@@ -39,7 +40,8 @@ class MarkedTexts(Source):
 
     The batch has `text`, `places` (B, N), the first token of each marked span (a span that was cut off with its text is read at the first
     token), and `entity` (B, T): an entity at the first token of its mention, as ERNIE aligns them (arXiv 1905.07129, section 3.1); the
-    first token, [CLS], sees and is seen without one.
+    first token, [CLS], sees and is seen without one. A layout puts entities, and facts about them, into the text itself instead (K-BERT,
+    CoLAKE): then there is no `entity`.
 
     Args:
         path: JSON: a list of rows.
@@ -49,6 +51,7 @@ class MarkedTexts(Source):
         parse: Makes a sample of a row.
         max_length: Longer texts are cut, in tokens.
         on_bad: What happens to a bad row: an error that names it, or it is skipped and counted.
+        layout: How entities enter the text; None for beside it.
     """
 
     def __init__(
@@ -60,8 +63,9 @@ class MarkedTexts(Source):
         parse: Callable[[Any], Marked],
         max_length: int,
         on_bad: OnBad,
+        layout: Layout | None = None,
     ) -> None:
-        self.reader, self.graph, self.gate = TextReader(tokenizer, max_length), graph, Gate(on_bad)
+        self.reader, self.graph, self.gate, self.layout = TextReader(tokenizer, max_length), graph, Gate(on_bad), layout
         self.labels = Labels(labels)
         self.known: Mapping[str, int] = read_graph(graph)[0].entity_index
         self.samples: list[Marked] = []
@@ -77,15 +81,19 @@ class MarkedTexts(Source):
 
     @property
     def reaches(self) -> dict[str, Reach]:
-        return {**self.reader.reaches, "entity.ids": Reach(len(self.known) + 1, str(self.graph))}
+        beside = {"entity.ids": Reach(len(self.known) + 1, str(self.graph))}
+        return {**self.reader.reaches, **(self.layout.reaches if self.layout else beside)}
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def marked(self, rows: Sequence[int]) -> Batch:
+    def marked(self, rows: Sequence[int], epoch: int) -> Batch:
         """The batch without labels."""
         chosen = [self.samples[row] for row in rows]
         tokens = self.reader([sample.text for sample in chosen])
+        if self.layout is not None:
+            placed = [place(tokens, row, sample.entities, sample.spans) for row, sample in enumerate(chosen)]
+            return {"id": torch.tensor(rows), **self.layout(self.reader, placed, rows, epoch)}
         places = [[first for first, _ in tokens.spans(row, sample.spans)] for row, sample in enumerate(chosen)]
         ids = self._aligned(tokens, [sample.entities for sample in chosen])
         mask = ids > 0
@@ -126,6 +134,25 @@ class MarkedTexts(Source):
                 spans.append(span)
                 indices.append(self.known[entity])
         return Entities(spans, indices)
+
+
+def place(tokens: Tokens, row: int, entities: Entities, asked: Sequence[Span] = ()) -> Placed:
+    """A text's tokens with its entities, the first of those that overlap.
+
+    Args:
+        tokens: A batch of texts.
+        row: Which of them.
+        entities: What stands in it.
+        asked: The spans that are asked about; no fact may be told between their entities where there are several.
+    """
+    found: dict[tuple[int, int], int] = {}
+    free = 0
+    for (first, last), index in sorted(zip(tokens.spans(row, entities.spans), entities.indices, strict=True)):
+        if first >= free:
+            found[first, last], free = index, last + 1
+    between = {index for span, index in zip(*entities, strict=True) if span in asked} if len(asked) > 1 else set()
+    places = [first for first, _ in tokens.spans(row, asked)]
+    return Placed(tokens.ids[row][tokens.mask[row]].tolist(), found, places, between)
 
 
 def parse_entity(entry: Any, where: str, text: str) -> tuple[Any, Span, float]:

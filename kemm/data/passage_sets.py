@@ -1,6 +1,6 @@
 """Training text and the sets of typing, relation classification and linking, made of the annotated passages."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from kemm.data.facts import Facts
@@ -110,7 +110,7 @@ def relation_set(passages: Sequence[Passage], part: str, sieve: Sieve, facts: Fa
 
 
 def linking_set(passages: Sequence[Passage], part: str, sieve: Sieve, matcher: AliasMatcher) -> list[dict[str, Any]]:
-    """Entity linking: whole passages (training ones without sieved sentences), each mention with its candidates.
+    """Entity linking: whole passages (training ones without sieved sentences) under their headings, each mention with its candidates.
 
     A mention's own entity may be missing among its candidates: then the surface form is not one of the graph's, and no linker can find it.
     The priors are counted in the training passages; a training passage's own counts are left out of its priors, or these would tell in
@@ -118,16 +118,22 @@ def linking_set(passages: Sequence[Passage], part: str, sieve: Sieve, matcher: A
     """
     rows = []
     for passage, sentences in kept_sentences(passages, part, sieve):
-        whole = join(passage, sentences)
         own = count_senses([passage], matcher.graph) if part == "train" else {}
-        mentions = []
-        for span in whole.spans:
-            surface = whole.text[span.start : span.end]
-            candidates = [[entity, round(prior, 6)] for entity, prior in matcher.candidates(surface, own)]
-            mentions.append({"start": span.start, "end": span.end, "surface": surface, "entity": span.entity, "candidates": candidates})
-        if mentions:
-            rows.append({"id": passage.id, "entity": passage.entity, "text": whole.text, "mentions": mentions})
-    return rows
+        rows.append(linked_row(join(passage, sentences), matcher, own))
+    return [row for row in rows if len(row["mentions"]) > 1]
+
+
+def linked_row(passage: Passage, matcher: AliasMatcher, own: Mapping[tuple[str, int], float] = {}) -> dict[str, Any]:
+    """A passage under its heading, the name of what it is about, as a row of a linking set; the counts `own` are left out of the priors."""
+    heading = matcher.graph.entities[matcher.graph.entity_index[passage.entity]].name
+    mentions = [{"start": 0, "end": len(heading), "surface": heading, "entity": passage.entity, "candidates": [[passage.entity, 1.0]]}]
+    text = f"{heading}. {passage.text}"
+    for span in passage.spans:
+        surface = passage.text[span.start : span.end]
+        candidates = [[entity, round(prior, 6)] for entity, prior in matcher.candidates(surface, own)]
+        start = span.start + len(heading) + 2
+        mentions.append({"start": start, "end": start + len(surface), "surface": surface, "entity": span.entity, "candidates": candidates})
+    return {"id": passage.id, "entity": passage.entity, "text": text, "mentions": mentions}
 
 
 def _mentions(passage: Passage) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ SPLITS: dict[str, range] = {
     "val_unseen": range(900, 1000),
 }
 """The variants of pictures that each split shows: no two share one."""
-TRAIN = {"visual": 2600, "recognition": 1600, "one_hop": 7600, "two_hop": 3000, "yes_no": 3600, "comparison": 1600}
+TRAIN = {"visual": 4600, "recognition": 1600, "one_hop": 7600, "two_hop": 3000, "yes_no": 3600, "comparison": 1600}
 SEEN = {"visual": 260, "recognition": 195, "one_hop": 745, "two_hop": 320, "yes_no": 320, "comparison": 160}
 UNSEEN = {"one_hop": 800, "two_hop": 500, "yes_no": 480, "comparison": 220}
 TUNE = {"one_hop": 600, "two_hop": 300, "yes_no": 400, "comparison": 200}
@@ -178,6 +178,7 @@ class Asker:
             "entities": {answer: entity for answer, entity in base.answers if entity},
             "pairs": [list(pair) for pair in base.pairs],
             "held_out": [list(pair) for pair in base.pairs if pair in secret],
+            "pictured": bool(base.country),
         }
         asked = {"image_id": question.image, "question": question.text, "question_id": number}
         return asked, annotation, {"question_id": number, "mentions": self.mentions(question)}

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from kemm.batch import Batch
+from kemm.data.known import Layout
 from kemm.data.marked import Marked, MarkedTexts, parse_entity
+from kemm.kg import Answers, Labels
 from kemm.rows import OnBad, RowError, list_of, text_of
 
 
@@ -24,6 +26,7 @@ class RelatedMentions(MarkedTexts):
         max_length: Longer texts are cut, in tokens.
         confidence: Entities of less are not told (ERNIE: 0.3; above 1, none is).
         on_bad: What happens to a bad row: an error that names it, or it is skipped and counted.
+        layout: How entities enter the text, `Injection` or `WordGraphs`; None for beside it.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -39,9 +42,10 @@ class RelatedMentions(MarkedTexts):
         max_length: int = 128,
         confidence: float = 0.3,
         on_bad: OnBad = "error",
+        layout: Layout | None = None,
     ) -> None:
         self.confidence = confidence
-        super().__init__(path, labels, tokenizer, graph, self._parse, max_length, on_bad)
+        super().__init__(path, labels, tokenizer, graph, self._parse, max_length, on_bad, layout)
 
     def _parse(self, row: Any) -> Marked:
         text, pair = text_of(row, "text"), list_of(row, "ents")
@@ -51,5 +55,9 @@ class RelatedMentions(MarkedTexts):
         entities = self.entities(row, "ann" if "ann" in row else "ents", text, self.confidence)
         return Marked(text, spans, entities, [self.labels.places({"label": row.get("label")})[0]])
 
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        return {"label": self.labels}
+
     def batch(self, rows: Sequence[int], epoch: int) -> Batch:
-        return {**self.marked(rows), "label": torch.tensor([self.samples[row].labels[0] for row in rows])}
+        return {**self.marked(rows, epoch), "label": torch.tensor([self.samples[row].labels[0] for row in rows])}

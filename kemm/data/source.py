@@ -6,6 +6,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from kemm.batch import Batch
+from kemm.kg import Answers, Labels
 
 EVALUATION = -1
 """The epoch of evaluation: nothing is drawn anew."""
@@ -54,6 +55,12 @@ class Source:
 
         `text.length` is the number of tokens of the longest text.
         """
+        return {}
+
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        """Entry of the batch, such as `answer.scores` -> the closed list whose places it counts in, so that a head that was made of another
+        list is found before training."""
         return {}
 
 

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from kemm.batch import Batch
 from kemm.data.source import Reach, Source
-from kemm.kg import read_known, read_triples
+from kemm.kg import KnownTriples, read_known, read_triples
 from kemm.rows import OnBad
 
 
@@ -21,6 +23,8 @@ class Triples(Source):
         shuffled: Seed of the control that exchanges tails within each relation; None for the true graph.
         on_bad: What happens to a bad line of `path`: an error that names it, or it is skipped and counted. A bad line of the graph is an
             error always, since whatever reads the graph must number its entities alike.
+        answers: Whether the batch also tells all tails of each head and relation, and all heads, that are among the triples: `tails` (B, M)
+            and `heads` (B, M'), 0 = padding (`KvsAllLinks`).
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -34,6 +38,7 @@ class Triples(Source):
         without: Sequence[Path] = (),
         shuffled: int | None = None,
         on_bad: OnBad = "error",
+        answers: bool = False,
     ) -> None:
         known = read_known(graph, without, shuffled)
         self.graph, self.entities = graph, known.num_entities
@@ -41,6 +46,7 @@ class Triples(Source):
         self.triples, self.bad = read_triples(path, known, on_bad) if path else (known.triples, {})
         if not len(self.triples):
             raise ValueError(f"{path or graph}: expected triples, and none is left; skipped: {self.bad}")
+        self.answers = KnownTriples(self.triples, self.entities, len(self.inverses)) if answers else None
 
     @property
     def skipped(self) -> dict[str, int]:
@@ -58,4 +64,13 @@ class Triples(Source):
         chosen = self.triples[torch.tensor(rows)]
         head, relation, tail = (chosen + 1).unbind(1)  # row 0 of the tables is "none"
         inverse = self.inverses[relation - 1] + 1
-        return {"id": torch.tensor(rows), "triple": {"head": head, "relation": relation, "inverse": inverse, "tail": tail}}
+        triple = {"head": head, "relation": relation, "inverse": inverse, "tail": tail}
+        if self.answers is not None:
+            triple |= {"tails": self._all(chosen, tail=True), "heads": self._all(chosen, tail=False)}
+        return {"id": torch.tensor(rows), "triple": triple}
+
+    def _all(self, triples: Tensor, tail: bool) -> Tensor:
+        """Every known answer to the queries of some triples, as rows of the table (B, M), 0 = padding."""
+        assert self.answers is not None
+        row, entity = self.answers.listed(triples[:, 0 if tail else 2], triples[:, 1], tail)
+        return pad_sequence([entity[row == i] + 1 for i in range(len(triples))], batch_first=True)

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from kemm.batch import Batch
+from kemm.data.known import Layout
 from kemm.data.marked import Marked, MarkedTexts, parse_span
+from kemm.kg import Answers, Labels
 from kemm.rows import OnBad, text_of
 
 
@@ -22,6 +24,7 @@ class TypedMentions(MarkedTexts):
         max_length: Longer texts are cut, in tokens.
         confidence: Entities of less are not told (ERNIE: 0.3; above 1, none is).
         on_bad: What happens to a bad row: an error that names it, or it is skipped and counted.
+        layout: How entities enter the text, `Injection` or `WordGraphs`; None for beside it.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -37,17 +40,22 @@ class TypedMentions(MarkedTexts):
         max_length: int = 128,
         confidence: float = 0.3,
         on_bad: OnBad = "error",
+        layout: Layout | None = None,
     ) -> None:
         self.confidence = confidence
-        super().__init__(path, labels, tokenizer, graph, self._parse, max_length, on_bad)
+        super().__init__(path, labels, tokenizer, graph, self._parse, max_length, on_bad, layout)
 
     def _parse(self, row: Any) -> Marked:
         text = text_of(row, "sent")
         span = parse_span(row.get("start"), row.get("end"), "the mention", text)
         return Marked(text, [span], self.entities(row, "ents", text, self.confidence), self.labels.places(row))
 
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        return {"types": self.labels}
+
     def batch(self, rows: Sequence[int], epoch: int) -> Batch:
         types = torch.zeros(len(rows), len(self.labels))
         for place, row in enumerate(rows):
             types[place, self.samples[row].labels] = 1.0
-        return {**self.marked(rows), "types": types}
+        return {**self.marked(rows, epoch), "types": types}

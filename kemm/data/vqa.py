@@ -12,7 +12,7 @@ from kemm.data.candidates import LinkedMention, candidate_batch, read_mentions
 from kemm.data.images import Images
 from kemm.data.source import Reach, Source
 from kemm.data.tokens import TextReader
-from kemm.kg import Answers
+from kemm.kg import Answers, Labels
 from kemm.rows import Gate, OnBad, RowError, list_of, number_of, read_list, text_of
 
 
@@ -53,7 +53,7 @@ class Questions(Source):
         self.reader, self.images, self.graph = TextReader(tokenizer, max_length), images, graph
         self.gate = Gate(on_bad)
         listed = Answers(answers, graph)
-        self.answers = listed.index
+        self.listed, self.answers = listed, listed.index
         self.known = listed.graph.entity_index if listed.graph else {}
         annotated = self._annotations(annotations)
         self.rows: list[tuple[str, dict[str, Any]]] = []
@@ -98,6 +98,10 @@ class Questions(Source):
     def reaches(self) -> dict[str, Reach]:
         entities = {"candidate.ids": Reach(len(self.known) + 1, str(self.graph))} if self.known else {}
         return {**self.reader.reaches, **entities}
+
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        return {"answer.scores": self.listed}
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -1,4 +1,4 @@
-"""Text encoders: BERT's (post-norm, bidirectional) and GPT's (pre-norm, causal)."""
+"""Text encoders: BERT's (post-norm, bidirectional), GPT's (pre-norm, causal) and ModernBERT's (pre-norm, rotary positions)."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kemm.batch import Stream, TextInput
 from kemm.encoders.base import Encoder
-from kemm.nn import BertNorm, FinalNorm, PostNormLayer, PreNormLayer, causal, init_bert
+from kemm.nn import BertNorm, BiasFreeNorm, FinalNorm, PostNormLayer, PreNormLayer, RotaryLayer, causal, init_bert
 
 
 class TextEmbedding(nn.Module):
@@ -17,9 +17,9 @@ class TextEmbedding(nn.Module):
     Args:
         vocab_size: Rows of the word table.
         dim: Width.
-        max_length: Rows of the position table.
+        max_length: Rows of the position table; 0 for none (rotary positions).
         types: Rows of the segment table; 0 for none.
-        offset: Row of the first position (RoBERTa: 2).
+        offset: Row of the first position (RoBERTa: 2); the row before it is padding's, and gets no gradient.
         padding_id: The word that gets no gradient through its embedding, or None.
         dropout: Rate after the norm.
         norm: Makes the norm of a width; `torch.nn.Identity` where a fusion normalises jointly (VisualBERT).
@@ -38,7 +38,7 @@ class TextEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocab_size, dim, padding_idx=padding_id)
-        self.positions = nn.Embedding(max_length, dim)
+        self.positions = nn.Embedding(max_length, dim, padding_idx=offset - 1 if offset else None) if max_length else None
         self.types = nn.Embedding(types, dim) if types else None
         self.offset = offset
         self.norm = norm(dim)
@@ -49,7 +49,9 @@ class TextEmbedding(nn.Module):
         positions = text.get("positions")
         if positions is None:
             positions = torch.arange(self.offset, self.offset + ids.shape[1], device=ids.device).expand_as(ids)
-        x = self.words(ids) + self.positions(positions)  # (B, T, D)
+        x = self.words(ids)  # (B, T, D)
+        if self.positions is not None:
+            x = x + self.positions(positions)
         if self.types is not None:
             types = text.get("types")
             x = x + self.types(torch.zeros_like(ids) if types is None else types)
@@ -175,3 +177,50 @@ class CausalTextEncoder(Encoder):
         self.dim, self.limits = dim, {"ids": vocab_size, "length": max_length - summary}
         init_bert(self)
         self.reads_padding = summary or not padding_mask
+
+
+class RotaryTextEncoder(Encoder):
+    """ModernBERT's encoder (arXiv 2412.13663, section 2.1): every third layer sees everything, the others what is near.
+
+    Args:
+        vocab_size: Size of the vocabulary.
+        dim: Width.
+        depth: Number of layers, the final norm apart.
+        heads: Number of heads.
+        inner: Width of the gated feed-forward; 3/2 of `dim` by default.
+        max_length: Longest text in tokens.
+        every: Layers 0, `every`, 2 * `every`, ... see everything.
+        window: How far the others see to both sides.
+        theta: Base of the wave lengths of layers that see everything.
+        local_theta: Base of those of the others.
+        padding_id: The word that gets no gradient through its embedding.
+        dropout: Rate everywhere.
+        norm: Makes the norm of a width.
+        activation: The non-linearity.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        dim: int = 768,
+        depth: int = 22,
+        heads: int = 12,
+        inner: int | None = None,
+        max_length: int = 8192,
+        every: int = 3,
+        window: int = 64,
+        theta: float = 160_000.0,
+        local_theta: float = 10_000.0,
+        padding_id: int | None = 0,
+        dropout: float = 0.0,
+        norm: Callable[[int], nn.Module] = BiasFreeNorm,
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+    ) -> None:
+        layers: list[nn.Module] = []
+        for i in range(depth):
+            base, sees = (local_theta, window) if i % every else (theta, None)
+            layers.append(RotaryLayer(dim, heads, inner, base, sees, i == 0, dropout, norm, activation))
+        embed = TextEmbedding(vocab_size, dim, 0, 0, 0, padding_id, dropout, norm)
+        super().__init__(embed, [*layers, FinalNorm(norm(dim))])
+        self.dim, self.limits = dim, {"ids": vocab_size, "length": max_length}
+        init_bert(self)

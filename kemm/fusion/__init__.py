@@ -8,11 +8,26 @@ from kemm.fusion.concat import AlignedPositions, Concat, Split
 from kemm.fusion.cross_attention import CrossAttentionLayer, DecoderLayer
 from kemm.fusion.ernie import EntityAggregator, EntityMix
 from kemm.fusion.facts import FactAttention, FeatureEntities, Intersection, MentionEntities
-from kemm.fusion.feature import AttentionalPool, End, Feature, First, Flat, Keep, Last, Mean, Pooled
+from kemm.fusion.feature import (
+    AttentionalPool,
+    End,
+    Feature,
+    First,
+    Flat,
+    Keep,
+    Last,
+    Mean,
+    NormedFeature,
+    PaddedMax,
+    PaddedMean,
+    Pooled,
+)
 from kemm.fusion.kar import EntityLinker, KnowledgeAttention
 from kemm.fusion.local import LocalContext
+from kemm.fusion.luke import EntityAwareLayer
 from kemm.fusion.memory import MemoryAttention, MemoryFusion, Remembers
 from kemm.fusion.neighbours import Neighbours
+from kemm.fusion.self_attention import SelfAttention
 
 __all__ = [
     "Adapter",
@@ -26,6 +41,7 @@ __all__ = [
     "DynamicLayer",
     "End",
     "EntityAggregator",
+    "EntityAwareLayer",
     "EntityLinker",
     "EntityMix",
     "FactAttention",
@@ -46,9 +62,13 @@ __all__ = [
     "MemoryFusion",
     "MentionEntities",
     "Neighbours",
+    "NormedFeature",
+    "PaddedMax",
+    "PaddedMean",
     "Pairs",
     "Pooled",
     "Remembers",
+    "SelfAttention",
     "Split",
     "Streams",
     "Sum",

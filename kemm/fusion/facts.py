@@ -190,7 +190,9 @@ class FactAttention(MemoryFusion):
         match = (subject @ self.entity_keys(entities, heads).T).gather(1, places) - 1  # (B, k)
         scores = asked.clamp(min=1e-30).log().gather(1, relation - 1) + self.log_scale.exp() * match
         scores = torch.cat([scores.masked_fill(~mask, NOT_FOUND), self.none.expand(len(scores), 1)], 1)
-        weights = scores.softmax(-1)[:, :-1, None]  # (B, k, 1), none left out
+        # Of nothing there are no facts.
+        given = torch.stack([streams[name].x.sum((1, 2)) > 0 for name in known]).any(0)
+        weights = scores.softmax(-1)[:, :-1, None] * given[:, None, None]  # (B, k, 1), none left out
         return {
             self.name: Stream(weights, mask, tail),
             f"{self.name}_facts": Stream(weights, mask, rows),

@@ -46,6 +46,20 @@ class End(nn.Module):
         return stream.x[:, -1]
 
 
+class PaddedMean(nn.Module):
+    """The mean over all places, padded ones too (K-BERT; autoliuweijie/K-BERT: run_kbert_cls.py)."""
+
+    def forward(self, stream: Stream) -> Tensor:
+        return stream.x.mean(1)
+
+
+class PaddedMax(nn.Module):
+    """The largest value over all places, padded ones too (K-BERT)."""
+
+    def forward(self, stream: Stream) -> Tensor:
+        return stream.x.amax(1)
+
+
 class Mean(nn.Module):
     """The mean over the real places."""
 
@@ -73,6 +87,7 @@ class Pooled(Fusion):
     def __init__(self, stream: str, name: str, pool: nn.Module | None = None) -> None:
         super().__init__()
         self.stream, self.name, self.pool = stream, name, pool or First()
+        self.reads_padding = isinstance(pool, PaddedMean | PaddedMax)
 
     def feature(self, x: Tensor) -> Tensor:
         """What becomes of the pooled state (B, D)."""
@@ -118,6 +133,35 @@ class Feature(Pooled):
     def feature(self, x: Tensor) -> Tensor:
         x = self.activation(self.project(x))  # (B, out)
         return F.normalize(x, dim=-1) if self.normalize else x
+
+
+class NormedFeature(Feature):
+    """A pooled state behind `norm(dropout(gelu(Linear)))`: the head of CoLAKE's fine-tuning without its classifier (txsun1997/CoLAKE:
+    finetune/model.py, ClsHead).
+
+    Args:
+        stream: The stream that is pooled.
+        name: The stream that holds the feature (B, 1, dim).
+        dim: Width of the stream and of the feature.
+        dropout: Rate before the norm.
+        pool: See `Feature`.
+        norm: Makes the norm of a width.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        name: str,
+        dim: int,
+        dropout: float = 0.3,
+        pool: nn.Module | None = None,
+        norm: Callable[[int], nn.Module] = nn.LayerNorm,
+    ) -> None:
+        super().__init__(stream, name, dim, pool=pool, activation=nn.GELU())
+        self.dropout, self.norm = nn.Dropout(dropout), norm(dim)
+
+    def feature(self, x: Tensor) -> Tensor:
+        return self.norm(self.dropout(super().feature(x)))
 
 
 class Keep(Fusion):

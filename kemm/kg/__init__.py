@@ -7,10 +7,12 @@ from kemm.kg.graph import Entity, Graph, Relation
 from kemm.kg.held_out import read_known
 from kemm.kg.index import KnownTriples
 from kemm.kg.labels import Labels
+from kemm.kg.passages import Passages, passage_key
 from kemm.kg.ranking import LinkRanks, rank_links, seen_entities
 from kemm.kg.rewiring import Fact
 from kemm.kg.sampling import Negatives, NegativeSampler, bernoulli_tail_rate, subsampling_weights
 from kemm.kg.scorers import ComplEx, DistMult, RotatE, Scorer, TransE
+from kemm.kg.tucker import TuckER
 
 __all__ = [
     "AliasIndex",
@@ -26,11 +28,14 @@ __all__ = [
     "LinkRanks",
     "NegativeSampler",
     "Negatives",
+    "Passages",
     "Relation",
     "RotatE",
     "Scorer",
     "TransE",
+    "TuckER",
     "bernoulli_tail_rate",
+    "passage_key",
     "rank_links",
     "read_graph",
     "read_known",

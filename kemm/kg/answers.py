@@ -19,6 +19,7 @@ class Answers:
     """
 
     def __init__(self, path: Path, graph: Path | None = None) -> None:
+        self.path = path
         self.graph = None if graph is None else read_graph(graph)[0]
         known = self.graph.entity_index if self.graph is not None else {}
         # An answer that was skipped would move all that follow, and with them the rows of heads that were trained: never skipped.

@@ -17,6 +17,7 @@ class Labels:
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         # A label that was skipped would move all that follow, and with them the rows of heads that were trained: never skipped.
         gate = Gate("error")
         found: set[str] = set()

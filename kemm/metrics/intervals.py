@@ -1,7 +1,7 @@
 """How sure a number is: Wilson's interval for a share, the bootstrap for any statistic, mean and deviation over seeds."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -41,12 +41,18 @@ def _mean(values: Array) -> float:
 
 
 def bootstrap_interval(
-    values: npt.ArrayLike, statistic: Callable[[Array], float] = _mean, samples: int = 1000, confidence: float = 0.95, seed: int = 0
+    values: npt.ArrayLike,
+    statistic: Callable[[Array], float] = _mean,
+    samples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: Sequence[Hashable] = (),
 ) -> Interval:
-    """Percentile bootstrap (Efron 1979): the spread of a statistic over resamples of the rows.
+    """Percentile bootstrap (Efron 1979): the spread of a statistic over resamples of the rows, or of groups of rows (the cluster bootstrap,
+    Davison and Hinkley 1997, section 3.8).
 
-    Rows must be independent of each other: for questions that share images, hand in one row per image. The difference of two systems on the
-    same rows is the bootstrap of the rows' differences.
+    What is drawn must be independent: questions about one picture are not, so they are drawn together. The difference of two systems on
+    the same rows is the bootstrap of the rows' differences.
 
     Args:
         values: (N,) or (N, K), one row per example (K numbers of which the statistic makes one, such as counts for an F1).
@@ -54,13 +60,28 @@ def bootstrap_interval(
         samples: Number of resamples.
         confidence: Probability that the interval covers the true value.
         seed: Of the resampling.
+        groups: The group of each row, such as its picture; each row is one by itself where none is given.
+
+    Raises:
+        ValueError: There is no row, or not a group for each.
     """
     rows = np.asarray(values, dtype=np.float64)
     if len(rows) == 0:
         raise ValueError("there is no row to resample")
+    if groups and len(groups) != len(rows):
+        raise ValueError(f"there are groups for {len(groups)} rows, expected one for each of the {len(rows)}")
     tail = (1 - _check_confidence(confidence)) / 2
     generator = np.random.default_rng(seed)
-    draws = [statistic(rows[generator.integers(0, len(rows), len(rows))]) for _ in range(samples)]
+    numbers: dict[Hashable, int] = {}
+    members = np.array([numbers.setdefault(group, len(numbers)) for group in groups or range(len(rows))])
+    ordered, sizes = rows[members.argsort(kind="stable")], np.bincount(members)
+    starts = sizes.cumsum() - sizes  # where each group begins among the ordered rows
+    draws = []
+    for _ in range(samples):
+        drawn = generator.integers(0, len(sizes), len(sizes))
+        ends = sizes[drawn].cumsum()
+        places = np.arange(ends[-1]) + (starts[drawn] - ends + sizes[drawn]).repeat(sizes[drawn])
+        draws.append(statistic(ordered[places]))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return Interval(statistic(rows), float(low), float(high))
 

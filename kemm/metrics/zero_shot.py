@@ -53,3 +53,19 @@ def classification_scores(logits: Tensor, labels: Tensor, top: Sequence[int] = (
     return {f"acc@{k}": float((place <= k).double().mean()) for k in top} | {
         "mean_class_recall": ratio(float(recall), float(occurring.sum()))
     }
+
+
+def average_precisions(scores: Tensor, labels: Tensor) -> Tensor:
+    """Average precision (C,) of each class over images that may show several: the mean, over the images that show the class, of the
+    share of such images among those that score as well or better. 0 for a class that no image shows.
+
+    Equal scores stand in the order of the images, as in CLIP_benchmark.
+
+    Args:
+        scores: (N, C), higher is likelier.
+        labels: (N, C) bool or 0/1.
+    """
+    order = torch.sort(scores, dim=0, descending=True, stable=True).indices
+    shown = labels.gather(0, order).double()  # (N, C), the likeliest image of each class first
+    place = torch.arange(1, len(scores) + 1, device=scores.device)[:, None]
+    return (shown * shown.cumsum(0) / place).sum(0) / shown.sum(0).clamp(min=1)

@@ -5,6 +5,7 @@ A layer is called `(x, mask, positions) -> x`, with x (B, L, D), mask (B, L) or 
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,6 +21,23 @@ class BertNorm(nn.LayerNorm):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim, eps=1e-12)
+
+
+class UnbiasedNorm(nn.Module):
+    """UER's layer norm: `weight * (x - mean) / (std + 1e-6) + bias` with the unbiased deviation (autoliuweijie/K-BERT:
+    uer/layers/layer_norm.py).
+
+    Args:
+        dim: Width.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(dim)), nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        std, mean = torch.std_mean(x, -1, keepdim=True)
+        return self.weight * (x - mean) / (std + 1e-6) + self.bias
 
 
 class AttentionBlock(nn.Module):

@@ -1,6 +1,7 @@
 """What an objective is: it hides something and scores the recovery."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from kemm.batch import IGNORE, Batch, has
 from kemm.fusion.base import Streams
+from kemm.kg import Answers, Labels
 from kemm.nn import Draws
 
 if TYPE_CHECKING:
@@ -18,10 +20,19 @@ Losses = dict[str, tuple[Tensor, Tensor]]
 
 
 class View(NamedTuple):
-    """One forward of a step: the (corrupted) batch, and the streams that the network made of it."""
+    """One forward of a step.
+
+    Attributes:
+        batch: The batch, corrupted.
+        streams: What the network made of it.
+        teacher: What the momentum copy made of it, where an objective of the view is taught.
+        objectives: Name -> objective that scored it.
+    """
 
     batch: Batch
     streams: Streams
+    teacher: Streams | None = None
+    objectives: Mapping[str, "Objective"] = MappingProxyType({})
 
 
 class Teacher(NamedTuple):
@@ -61,6 +72,23 @@ class Objective(nn.Module):
     def limits(self, network: "FusionModel") -> dict[str, int]:
         """Entry of the batch, such as `text.ids` -> its values must lie below, where the objective looks them up or predicts them."""
         return {}
+
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        """Entry of the batch, such as `answer.scores` -> the closed list that the objective's head was made of."""
+        return {}
+
+    def check_learner(self, who: str, network: "FusionModel", objectives: Mapping[str, "Objective"]) -> None:
+        """Refuses a learner in which the objective cannot work.
+
+        Args:
+            who: What a message calls the objective.
+            network: The learner's network.
+            objectives: The learner's objectives, by name.
+
+        Raises:
+            ValueError: Something is missing, or does not fit: what was given and what was expected.
+        """
 
     def wants(self, batch: Batch) -> bool:
         """Whether the batch has all that the objective needs."""
@@ -108,3 +136,11 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Losses:
     count = count_of(labels.to(logits.dtype))
     loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
     return {"loss": (loss, count), "accuracy": ((logits.argmax(-1) == labels).sum().to(logits.dtype), count)}
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor) -> Losses:
+    """Summed binary cross-entropy and right decisions of logits (..., N) against labels (..., N), 0 or 1, each counted by itself."""
+    labels = labels.to(logits.dtype)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+    right = ((logits > 0) == (labels > 0)).sum().to(logits.dtype)
+    return {"loss": (loss, count_of(logits)), "accuracy": (right, count_of(logits))}

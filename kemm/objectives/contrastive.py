@@ -21,7 +21,23 @@ if TYPE_CHECKING:
     from kemm.model import FusionModel
 
 
-class Contrastive(Objective):
+class Comparison(Objective):
+    """An objective that compares two features within the batch."""
+
+    needs = ("group",)
+    features: tuple[str, str]
+
+    def similarities(self, streams: Streams, teacher: Streams | None = None) -> dict[str, Tensor]:
+        """Feature -> how near each row of this rank is to each of the other feature's rows, of all ranks (B, W * B), as the loss scales it.
+
+        Args:
+            streams: Streams that hold the features.
+            teacher: The momentum copy's streams, for a comparison with those.
+        """
+        raise NotImplementedError
+
+
+class Contrastive(Comparison):
     """Symmetric InfoNCE; rows of one `group` (the same image, the same caption) are all positives of each other.
 
     Args:
@@ -31,8 +47,6 @@ class Contrastive(Objective):
         view: See `Objective`.
     """
 
-    needs = ("group",)
-
     def __init__(
         self,
         features: tuple[str, str] = ("image_feature", "text_feature"),
@@ -41,27 +55,31 @@ class Contrastive(Objective):
         view: str = "main",
     ) -> None:
         super().__init__(view)
-        self.features, self.max_scale = tuple(features), max_scale
+        self.features, self.max_scale = features, max_scale
         self.log_scale = nn.Parameter(torch.full((1,), math.log(scale)))
 
     def scale(self) -> Tensor:
         """The inverse temperature, (1,)."""
         return self.log_scale.clamp(max=math.log(self.max_scale)).exp()
 
-    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+    def similarities(self, streams: Streams, teacher: Streams | None = None) -> dict[str, Tensor]:
         one, two = (streams[name].x[:, 0] for name in self.features)  # (B, E)
+        pairs = zip(self.features, ((one, gather(two)), (two, gather(one))), strict=True)
+        return {name: self.scale() * rows @ columns.T for name, (rows, columns) in pairs}
+
+    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+        one = streams[self.features[0]].x[:, 0]  # (B, E)
         positive = positives(batch, len(one)).to(one.dtype)  # (B, W * B)
         target = positive / positive.sum(-1, keepdim=True)
         loss, hits = one.new_zeros(()), one.new_zeros(())
-        for rows, columns in ((one, gather(two)), (two, gather(one))):
-            logits = self.scale() * rows @ columns.T
+        for logits in self.similarities(streams).values():
             loss = loss - (target * logits.log_softmax(-1)).sum() / 2
             hits = hits + positive.gather(1, logits.argmax(-1, keepdim=True)).sum() / 2
         count = count_of(one[:, 0])
         return {"loss": (loss, count), "accuracy": (hits.detach(), count)}
 
 
-class SigmoidContrastive(Objective):
+class SigmoidContrastive(Comparison):
     """SigLIP: every pair is a yes/no question of its own; the sum over pairs, per row.
 
     Args:
@@ -71,8 +89,6 @@ class SigmoidContrastive(Objective):
         view: See `Objective`.
     """
 
-    needs = ("group",)
-
     def __init__(
         self,
         features: tuple[str, str] = ("image_feature", "text_feature"),
@@ -81,21 +97,29 @@ class SigmoidContrastive(Objective):
         view: str = "main",
     ) -> None:
         super().__init__(view)
-        self.features = tuple(features)
+        self.features = features
         self.log_scale = nn.Parameter(torch.full((1,), math.log(scale)))
         self.bias = nn.Parameter(torch.full((1,), bias))
 
+    def similarities(self, streams: Streams, teacher: Streams | None = None) -> dict[str, Tensor]:
+        one, two = self.features
+        return {one: self.logits(streams, one, two), two: self.logits(streams, two, one)}
+
+    def logits(self, streams: Streams, rows: str, columns: str) -> Tensor:
+        """The scaled and shifted similarities (B, W * B) of this rank's rows and all ranks' columns."""
+        return self.log_scale.exp() * streams[rows].x[:, 0] @ gather(streams[columns].x[:, 0]).T + self.bias
+
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
-        one, two = (streams[name].x[:, 0] for name in self.features)
+        one = streams[self.features[0]].x[:, 0]
         positive = positives(batch, len(one)).to(one.dtype)
-        logits = self.log_scale.exp() * one @ gather(two).T + self.bias  # (B, W * B)
+        logits = self.logits(streams, *self.features)  # (B, W * B)
         loss = -F.logsigmoid((2 * positive - 1) * logits).sum()
         hits = positive.gather(1, logits.argmax(-1, keepdim=True)).sum()
         count = count_of(one[:, 0])
         return {"loss": (loss, count), "accuracy": (hits.detach(), count)}
 
 
-class MomentumContrastive(Objective):
+class MomentumContrastive(Comparison):
     """ALBEF's: the columns are the teacher's features and a queue of earlier ones, the targets partly the teacher's own softmax.
 
     Args:
@@ -107,7 +131,6 @@ class MomentumContrastive(Objective):
         view: See `Objective`.
     """
 
-    needs = ("group",)
     taught = True
     queue_one: Tensor
     queue_two: Tensor
@@ -123,11 +146,17 @@ class MomentumContrastive(Objective):
         view: str = "main",
     ) -> None:
         super().__init__(view)
-        self.features, self.distill = tuple(features), distill
+        self.features, self.distill = features, distill
         self.temperature = nn.Parameter(torch.full((1,), temperature))
         for side in ("one", "two"):
             self.register_buffer(f"queue_{side}", F.normalize(torch.randn(dim, queue_size), dim=0))
         self.register_buffer("place", torch.zeros(1, dtype=torch.long))
+
+    def similarities(self, streams: Streams, teacher: Streams | None = None) -> dict[str, Tensor]:
+        assert teacher is not None
+        one, two = self.features
+        pairs = ((one, two), (two, one))
+        return {rows: streams[rows].x[:, 0] @ gather(teacher[columns].x[:, 0]).T / self.temperature for rows, columns in pairs}
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
         if teacher is None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class EntityDenoising(Objective):
-    """Which entity is this token's? Scores its text state against the vectors of all entities of the batch (of all ranks).
+    """Which entity is this token's? Scores its text state against the vectors of all entities of the batch (of all ranks), and against
+    that of "none", row 0, where some place has none.
 
     Of the aligned tokens, `replaced` get another entity of the batch, `masked` get none, the rest keep theirs; all are predicted.
 
@@ -50,11 +51,10 @@ class EntityDenoising(Objective):
         entity = batch[self.entity]
         ids: Tensor = entity["ids"]  # (B, T)
         aligned = (ids > 0) & entity.get("mask", torch.ones_like(ids, dtype=torch.bool))
-        present = torch.bincount(gather(ids.flatten())[gather(aligned.flatten())], minlength=1).nonzero()[:, 0]
-        if len(present) == 0:
-            present = ids.new_zeros(1)
+        present = torch.bincount(gather((ids * aligned).flatten())).nonzero()[:, 0]
+        entities = present[present > 0] if len(present) > 1 else present
         chance = draws.uniform("entity", ids.shape[1])
-        other = present[draws.integers("other entity", len(present), ids.shape[1])]
+        other = entities[draws.integers("other entity", len(entities), ids.shape[1])]
         corrupted = torch.where(chance < self.replaced, other, ids)
         corrupted = corrupted.masked_fill((chance >= self.replaced) & (chance < self.replaced + self.masked), 0)
         corrupted = corrupted.masked_fill(~aligned, 0)

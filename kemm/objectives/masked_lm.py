@@ -1,6 +1,6 @@
 """Masked language modelling (arXiv 1810.04805, section 3.1), and the causal kind (GPT, CoCa's captions)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,6 +25,7 @@ class Transform(nn.Module):
         out: Width of the result; `dim` by default.
         activation: The non-linearity.
         norm: Makes the norm of a width.
+        bias: Whether the projection has a bias (ModernBERT's has none).
     """
 
     def __init__(
@@ -33,9 +34,10 @@ class Transform(nn.Module):
         out: int | None = None,
         activation: Callable[[Tensor], Tensor] = F.gelu,
         norm: Callable[[int], nn.Module] = BertNorm,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.dense = nn.Linear(dim, out or dim)
+        self.dense = nn.Linear(dim, out or dim, bias=bias)
         self.norm = norm(out or dim)
         self.activation = activation
         init_bert(self)
@@ -45,7 +47,7 @@ class Transform(nn.Module):
 
 
 class MaskedLM(Objective):
-    """Recovers hidden tokens; the decoder is the text encoder's word table, logits are made at hidden places only.
+    """Recovers hidden tokens; logits are made at hidden places only.
 
     Args:
         dim: Width of the text.
@@ -59,6 +61,9 @@ class MaskedLM(Objective):
         after: See `Objective`.
         reuse: See `Objective`.
         unless: See `drop_labels`.
+        activation: The head's non-linearity.
+        bias: Whether the head's projection has a bias.
+        tied: Whether the decoder is the text encoder's word table, or a matrix of its own.
     """
 
     def __init__(
@@ -74,16 +79,24 @@ class MaskedLM(Objective):
         after: str = "",
         reuse: Sequence[str] = (),
         unless: str = "",
+        activation: Callable[[Tensor], Tensor] = F.gelu,
+        bias: bool = True,
+        tied: bool = True,
     ) -> None:
         super().__init__(view, after, reuse)
         self.masking, self.distill, self.stream, self.text, self.unless = masking, distill, stream, text, unless
         self.needs = masking.needs if masking else (f"{text}.labels",)
         self.taught = self.teaches = distill > 0
-        self.transform = Transform(dim, norm=norm)
+        self.transform = Transform(dim, None, activation, norm, bias)
+        self.decoder = None if tied else nn.Linear(dim, vocab_size, bias=False)
         self.bias = nn.Parameter(torch.zeros(vocab_size))
 
     def limits(self, network: "FusionModel") -> dict[str, int]:
         return {f"{self.text}.ids": len(self.bias)}
+
+    def check_learner(self, who: str, network: "FusionModel", objectives: Mapping[str, Objective]) -> None:
+        drawn = self.masking.vocab_size if self.masking else None
+        check_vocabulary(who, network, self.text, len(self.bias) if self.decoder is None else None, drawn)
 
     def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
         return self.masking(batch, draws) if self.masking else batch
@@ -94,7 +107,8 @@ class MaskedLM(Objective):
 
     def logits(self, x: Tensor, network: "FusionModel") -> Tensor:
         """Scores (..., V) of the words at states (..., D)."""
-        return F.linear(self.transform(x), network.encoder(self.text).embed.words.weight, self.bias)
+        words = network.encoder(self.text).embed.words.weight if self.decoder is None else self.decoder.weight
+        return F.linear(self.transform(x), words, self.bias)
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
         labels = self.labels(batch)
@@ -137,9 +151,15 @@ class CausalLM(Objective):
         view: str = "main",
     ) -> None:
         super().__init__(view)
-        self.stream, self.text, self.needs = stream, text, (text,)
+        self.stream, self.text, self.needs, self.vocab_size = stream, text, (text,), vocab_size
         self.norm = norm or nn.Identity()
         self.decoder = None if tied else nn.Linear(dim, vocab_size, bias=False)
+
+    def limits(self, network: "FusionModel") -> dict[str, int]:
+        return {f"{self.text}.ids": self.vocab_size}
+
+    def check_learner(self, who: str, network: "FusionModel", objectives: Mapping[str, Objective]) -> None:
+        check_vocabulary(who, network, self.text, self.vocab_size if self.decoder is None else None)
 
     def logits(self, x: Tensor, network: "FusionModel") -> Tensor:
         """Scores (..., V) of the next words at states (..., D)."""
@@ -152,3 +172,25 @@ class CausalLM(Objective):
         counted = labels != IGNORE
         x = streams[self.stream].x[:, : labels.shape[1]]
         return cross_entropy(self.logits(x[counted], network), labels[counted])
+
+
+def check_vocabulary(who: str, network: "FusionModel", text: str, decoded: int | None, drawn: int | None = None) -> None:
+    """Refuses sizes that do not fit the words of an input's encoder.
+
+    Args:
+        who: What the message calls the objective.
+        network: The network.
+        text: The input.
+        decoded: Size of a head that decodes with the encoder's word table.
+        drawn: Size of the vocabulary that random words are drawn from.
+
+    Raises:
+        ValueError: They do not, or there is no such input.
+    """
+    if text not in network.inputs:
+        raise ValueError(f"{who}: text is {text!r}, expected one of the network's inputs {sorted(network.inputs)}")
+    words, where = network.encoder(text).limits.get("ids"), f"model.network.encoders.{network.inputs[text]}"
+    if words is not None and decoded not in (None, words):
+        raise ValueError(f"{who}: vocab_size is {decoded}, expected {words}, the vocab_size of {where}")
+    if words is not None and drawn is not None and drawn > words:
+        raise ValueError(f"{who}: masking.vocab_size is {drawn}, expected at most {words}, the vocab_size of {where}")

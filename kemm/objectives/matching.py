@@ -1,5 +1,6 @@
 """Image-text matching with hard negatives from the batch (ALBEF, arXiv 2107.07651, section 3.2, equations 3 and 4)."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +10,7 @@ from kemm.batch import Batch, Stream, map_batch
 from kemm.fusion.base import Streams
 from kemm.nn import Draws, gather, offset
 from kemm.objectives.base import Losses, Objective, Teacher, View, cross_entropy
+from kemm.objectives.contrastive import Comparison
 
 if TYPE_CHECKING:
     from kemm.model import FusionModel
@@ -17,15 +19,16 @@ if TYPE_CHECKING:
 class Matching(Objective):
     """Does this text belong to this image? For each pair one hard negative image and one hard negative text.
 
-    Negatives are drawn in proportion to the softmax of the contrastive similarities of the `after` view, never a true match (the
-    same row, or the same `group`), from all ranks. The view restarts from the `after` view's kept text and image: only the fused
+    Negatives are drawn in proportion to the softmax of the similarities by which a contrastive objective scored the `after` view, its
+    learned temperature and its teacher included (salesforce/ALBEF: models/model_pretrain.py), never a true match (the same row, or the
+    same `group`), from all ranks. The view restarts from the `after` view's kept text and image: only the fused
     layers run again, and the positives are read from that view.
 
     Args:
         dim: Width of the fused text.
         features: Streams of the two contrastive features, image first.
+        contrastive: Name of the objective of the `after` view that compares them.
         restart: Input -> stream of the `after` view that it restarts from; the first is the text.
-        scale: Inverse temperature of the sampling.
         fused: The stream whose first place is classified.
         view: See `Objective`.
         after: The view that holds the features and the clean states.
@@ -36,27 +39,43 @@ class Matching(Objective):
         dim: int,
         features: tuple[str, str] = ("image_feature", "text_feature"),
         restart: dict[str, str] | None = None,
-        scale: float = 1 / 0.07,
+        contrastive: str = "contrastive",
         fused: str = "text",
         view: str = "matching",
         after: str = "main",
     ) -> None:
         super().__init__(view, after)
-        self.features, self.scale, self.fused = tuple(features), scale, fused
+        self.features, self.contrastive, self.fused = tuple(features), contrastive, fused
         self.restart = restart or {"text": "text_kept", "image": "image"}
         self.needs = tuple(self.restart)
         self.classifier = nn.Linear(dim, 2)
         nn.init.normal_(self.classifier.weight, std=0.02)
         nn.init.zeros_(self.classifier.bias)
 
+    def check_learner(self, who: str, network: "FusionModel", objectives: Mapping[str, Objective]) -> None:
+        asked = objectives.get(self.contrastive)
+        if not isinstance(asked, Comparison) or asked.view != self.after or set(asked.features) != set(self.features):
+            known = {
+                name: f"features {list(other.features)}, view {other.view!r}"
+                for name, other in objectives.items()
+                if isinstance(other, Comparison)
+            }
+            raise ValueError(
+                f"{who}: contrastive is {self.contrastive!r}, expected an objective that compares {list(self.features)} in the view "
+                f"{self.after!r}; there are {known}"
+            )
+
     def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
-        clean = before[self.after].streams
-        image, text = (clean[name].x[:, 0].detach() for name in self.features)  # (B, E) each
+        _, clean, teacher, objectives = before[self.after]
+        contrastive = objectives[self.contrastive]
+        assert isinstance(contrastive, Comparison)
+        with torch.no_grad():
+            similarities = contrastive.similarities(clean, teacher)
+        by_image, by_text = (similarities[name] for name in self.features)  # (B, W * B) each
         groups: Tensor = batch["group"] if "group" in batch else batch["id"]
         match = groups[:, None] == gather(groups)  # (B, W * B)
         match[torch.arange(len(match)), torch.arange(len(match)) + offset(len(match))] = True
-        for_text = self._weights(text @ gather(image).T, match)
-        for_image = self._weights(image @ gather(text).T, match)
+        for_text, for_image = (similarity.softmax(-1).masked_fill(match, 0) for similarity in (by_text, by_image))
         texts, images = self.restart
         text_stream, image_stream = clean[self.restart[texts]], clean[self.restart[images]]
         negative_images = _rows(image_stream, draws.choose("negative image", for_text))
@@ -67,9 +86,6 @@ class Matching(Objective):
             texts: _stack(text_stream, negative_texts),
             images: _stack(negative_images, image_stream),
         }
-
-    def _weights(self, similarity: Tensor, match: Tensor) -> Tensor:
-        return (similarity * self.scale).softmax(-1).masked_fill(match, 0)
 
     def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
         positive, negative = batch["positive"], streams[self.fused].x[:, 0]  # (B, D), (2 B, D)

@@ -10,15 +10,15 @@ snapshot only chooses: f of the chosen is computed again, with gradient (section
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from kemm.batch import IGNORE, Batch, TextInput
-from kemm.files import read_tensors
 from kemm.fusion.base import Streams
 from kemm.fusion.memory import NOT_FOUND, Remembers
+from kemm.kg import Passages
 from kemm.nn import BertNorm
 from kemm.objectives.base import Losses, Teacher, wide
 from kemm.objectives.masked_lm import MaskedLM
@@ -31,14 +31,32 @@ CHUNK = 256
 """Passages that are encoded at a time for a snapshot."""
 
 
+class Read(NamedTuple):
+    """What was retrieved for B texts with M hidden words, and read.
+
+    Attributes:
+        rows: The passages (B, K).
+        prior: log p(z | x) (B, K + 1), the null document last.
+        sample: The text (M,) of each hidden word.
+        answer: The hidden words (M,).
+        words: log p(y_j | [x; z]) (M, K + 1, V).
+    """
+
+    rows: Tensor
+    prior: Tensor
+    sample: Tensor
+    answer: Tensor
+    words: Tensor
+
+
 class LatentRetrieval(Remembers, MaskedLM):
-    """Recovers hidden words with retrieved passages. The passage that a text came from, `batch["passage"]` (B,), -1 for none, is never
-    retrieved: it would give the words away.
+    """Recovers hidden words with retrieved passages. The passage that a text is, by the key of its id `batch["passage"]` (B,), -1 for none,
+    is never retrieved for it: it would give the words away.
 
     Args:
         dim: Width of the text.
         vocab_size: Size of the vocabulary.
-        passages: File of the passages' tokens, see `read_passages`; or the tokens themselves.
+        passages: File of the passages, see `Passages`; or their tokens, whose keys are their places.
         feature_dim: Width of the feature.
         k: Passages that are read for each text.
         masking: What is hidden; None where the data brings `labels` (or another objective of the view hides).
@@ -52,6 +70,7 @@ class LatentRetrieval(Remembers, MaskedLM):
 
     passage_ids: Tensor
     passage_mask: Tensor
+    passage_keys: Tensor
 
     def __init__(
         self,
@@ -69,10 +88,17 @@ class LatentRetrieval(Remembers, MaskedLM):
         view: str = "main",
     ) -> None:
         super().__init__(dim, vocab_size, masking, stream=stream, text=text, norm=norm, view=view)
-        tokens = passages if isinstance(passages, dict) else read_passages(passages, vocab_size)
-        self.register_buffer("passage_ids", tokens["ids"], persistent=False)
-        self.register_buffer("passage_mask", tokens["mask"], persistent=False)
-        self.remember(len(tokens["ids"]), feature_dim, factory)
+        self.known: Passages | None = None
+        if isinstance(passages, dict):
+            ids, mask, keys = passages["ids"], passages["mask"], torch.arange(len(passages["ids"]))
+        else:
+            known = self.known = Passages(passages)
+            known.check_vocabulary(vocab_size)
+            ids, mask, keys = known.ids, known.mask, known.keys()
+        self.register_buffer("passage_ids", ids, persistent=False)
+        self.register_buffer("passage_mask", mask, persistent=False)
+        self.register_buffer("passage_keys", keys, persistent=False)
+        self.remember(len(ids), feature_dim, factory)
         self.k, self.feature = k, feature
         self.null = nn.Parameter(torch.zeros(1))
 
@@ -98,13 +124,17 @@ class LatentRetrieval(Remembers, MaskedLM):
         rows = self.search(query, self.k + 1, network)
         barred = rows < 0
         if "passage" in batch:
-            barred = barred | (rows == batch["passage"][:, None])
+            barred = barred | (self.passage_keys[rows.clamp(min=0)] == batch["passage"][:, None])
         order = barred.to(torch.uint8).argsort(dim=1, stable=True)[:, : self.k]
         return rows.gather(1, order).clamp(min=0), ~barred.gather(1, order)
 
     def join(self, text: TextInput, rows: Tensor, network: "FusionModel") -> TextInput:
-        """Each text (B, T) with each of its passages (B, K), less their [CLS]: (B * K, L), padding last, in segments 0 and 1."""
-        embed: Any = network.encoder(self.text).embed
+        """Each text (B, T) with each of its passages (B, K), less their [CLS]: (B * K, L), padding last, in segments 0 and 1.
+
+        What is longer than the encoder reads is cut at the end of the passage.
+        """
+        encoder = network.encoder(self.text)
+        embed: Any = encoder.embed
         passages, shape = self.passages(rows), (*rows.shape, -1)
         second = int(embed.types is not None and embed.types.num_embeddings > 1)
         ids, mask, types = (
@@ -115,13 +145,12 @@ class LatentRetrieval(Remembers, MaskedLM):
                 (text.get("types", torch.zeros_like(text["ids"])), torch.full_like(passages["ids"], second)),
             )
         )
-        longest, limit = int(mask.sum(1).max()), embed.positions.num_embeddings - embed.offset
-        if longest > limit:
-            raise ValueError(f"a text and a passage have {longest} tokens together, and the encoder of {self.text!r} reads {limit}")
+        longest = min(int(mask.sum(1).max()), encoder.limits["length"])
         order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
         return {"ids": ids.gather(1, order), "mask": mask.gather(1, order), "types": types.gather(1, order)}
 
-    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+    def read(self, streams: Streams, batch: Batch, network: "FusionModel") -> Read:
+        """Retrieves passages for texts with `labels`, and reads them."""
         labels = self.labels(batch)
         query = streams[self.feature].x[:, 0]  # (B, E)
         rows, counts = self.retrieve(query, batch, network)  # (B, K)
@@ -133,32 +162,17 @@ class LatentRetrieval(Remembers, MaskedLM):
         joined = (batch[self.text]["mask"].cumsum(1) - 1)[sample, token]  # where the hidden words lie in [x; z]
         states = torch.cat([read[sample, :, joined], streams[self.stream].x[sample, token][:, None]], 1)  # (M, K + 1, D)
         words = wide(self.logits(states, network)).log_softmax(-1)  # (M, K + 1, V)
-        answer = labels[sample, token]
+        return Read(rows, prior, sample, labels[sample, token], words)
+
+    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
+        _, prior, sample, answer, words = self.read(streams, batch, network)
         each = words.gather(-1, answer[:, None, None].expand(-1, words.shape[1], 1))[..., 0]  # (M, K + 1)
         likelihood = (prior + torch.zeros_like(prior).index_add(0, sample, each)).logsumexp(-1)  # (B,)
         best = (prior[sample][..., None] + words).logsumexp(1).argmax(-1)
-        asked = (labels != IGNORE).any(1)
+        asked = (self.labels(batch) != IGNORE).any(1)
         count, hidden = asked.sum().to(prior.dtype), torch.full_like(prior[0, 0], len(answer)).detach()
         return {
             "loss": (-likelihood[asked].sum(), count),
             "accuracy": ((best == answer).sum().to(prior.dtype), hidden),
             "null": (prior[asked, -1].exp().sum().detach(), count),
         }
-
-
-def read_passages(path: Path, vocab_size: int) -> TextInput:
-    """The tokens of passages: a safetensors file with `ids` (N, T), integers, and `mask` (N, T), True = real; each row begins with [CLS].
-
-    Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It holds something else.
-    """
-    tensors = read_tensors(path, "passages")
-    if not {"ids", "mask"} <= tensors.keys():
-        raise ValueError(f"{path}: expected tensors 'ids' and 'mask', found {sorted(tensors)}")
-    ids, mask = tensors["ids"].long(), tensors["mask"].bool()
-    if ids.dim() != 2 or ids.shape != mask.shape or not len(ids):
-        raise ValueError(f"{path}: 'ids' is {tuple(ids.shape)} and 'mask' {tuple(mask.shape)}, expected both (passages, tokens)")
-    if int(ids.min()) < 0 or int(ids.max()) >= vocab_size:
-        raise ValueError(f"{path}: 'ids' reach from {int(ids.min())} to {int(ids.max())}, and the vocabulary has {vocab_size} words")
-    return {"ids": ids, "mask": mask}

@@ -6,7 +6,13 @@ from kemm.report.examples import Example
 from kemm.report.html import element, picture, safe
 from kemm.tasks import Found, Lookup, Row
 
-KINDS = {"entities": "entities found", "mention": "what a mention means", "relations": "relation asked for", "facts": "facts found"}
+KINDS = {
+    "entities": "entities found",
+    "mention": "what a mention means",
+    "relations": "relation asked for",
+    "facts": "facts found",
+    "passages": "passages read",
+}
 WAYS = {"generated": "said from the list of answers"}
 
 

@@ -32,7 +32,8 @@ class Found(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """What one step found, the heaviest first: `step` is the name of its stream, `kind` one of entities, mention, relations, facts."""
+    """What one step found, the heaviest first: `step` is the name of its stream, `kind` one of entities, mention, relations, facts,
+    passages."""
 
     step: str
     kind: str

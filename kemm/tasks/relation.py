@@ -8,7 +8,7 @@ import torch
 
 from kemm.batch import Batch
 from kemm.fusion.base import Streams
-from kemm.kg import Labels
+from kemm.kg import Answers, Labels
 from kemm.metrics import relation_counts, relation_scores
 from kemm.objectives import PlaceClassification
 from kemm.tasks.base import Row, Scores, Task
@@ -44,6 +44,10 @@ class Relation(PlaceClassification, Task):
             raise ValueError(f"null is {null!r}, and {relations} has the relations {listed.names}")
         super().__init__(dim, len(listed), stream, places=2, labels="label", dropout=dropout, view=view)
         self.relations, self.null = listed, listed.index[null] if null else None
+
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        return {self.labels: self.relations}
 
     def predict(self, streams: Streams, batch: Batch, network: "FusionModel") -> list[Row]:
         likelihood, best = self.logits(streams, batch[self.entry]).softmax(-1).max(-1)

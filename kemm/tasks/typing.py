@@ -5,21 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 
 from kemm.batch import Batch
 from kemm.fusion.base import Streams
-from kemm.kg import Labels
+from kemm.kg import Answers, Labels
 from kemm.metrics import predict_types, typing_counts, typing_scores
-from kemm.objectives import Losses, PlaceClassification, Teacher
-from kemm.objectives.base import count_of
+from kemm.objectives import MultiLabelPlaceClassification
 from kemm.tasks.base import Row, Scores, Task
 
 if TYPE_CHECKING:
     from kemm.model import FusionModel
 
 
-class Typing(PlaceClassification, Task):
+class Typing(MultiLabelPlaceClassification, Task):
     """Binary cross-entropy of each type at the mention's state (thunlp/ERNIE: code/run_typing.py; at the mention itself as in K-Adapter,
     arXiv 2002.01808, section 4.1): `batch["types"]` (B, types), 0 or 1, and `batch["places"]` (B, 1).
 
@@ -37,11 +35,9 @@ class Typing(PlaceClassification, Task):
         super().__init__(dim, len(listed), stream, places=1, labels="types", dropout=dropout, view=view)
         self.types, self.always = listed, always
 
-    def forward(self, streams: Streams, batch: Batch, network: "FusionModel", teacher: Teacher | None = None) -> Losses:
-        logits, types = self.logits(streams, batch[self.entry]), batch[self.labels]
-        loss = F.binary_cross_entropy_with_logits(logits, types.to(logits.dtype), reduction="sum")
-        right = ((logits > 0) == (types > 0)).sum().to(logits.dtype)
-        return {"loss": (loss, count_of(logits)), "accuracy": (right, count_of(logits))}
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        return {self.labels: self.types}
 
     def predict(self, streams: Streams, batch: Batch, network: "FusionModel") -> list[Row]:
         chosen = predict_types(self.logits(streams, batch[self.entry]), self.always)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kemm.batch import Batch
 from kemm.fusion.base import Streams
 from kemm.fusion.facts import membership
-from kemm.kg import Answers
+from kemm.kg import Answers, Labels
 from kemm.metrics import annotation_accuracy, bootstrap_interval
 from kemm.nn import Draws
 from kemm.objectives.base import Losses, Teacher, View, count_of, wide
@@ -41,7 +41,7 @@ class VQA(Task):
     Reads `batch["answer"]["scores"]` (B, A), the soft scores of the list's answers.
 
     Args:
-        dim: Width of the features.
+        dim: Width of the question.
         answers: File of the answers, see `Answers`.
         features: Streams whose first places, multiplied, generate an answer.
         question: Stream whose first place chooses the way.
@@ -50,7 +50,10 @@ class VQA(Task):
         checks: Lists of soft sets: yes, as far as any of the others has an entity in common with the first.
         named: Soft sets of what the question names, which is not its answer ("which organisation, besides the United Nations, ...").
         seen: Kinds of entities that are generated all the same: those that are seen in the picture (colours), not known of it.
+        width: Width of the features; `dim` by default.
         hidden: Width of the generating layer.
+        generating: Weight of a loss that teaches generating alone what is neither pointed at nor checked, whichever way is chosen: an
+            early favourite (to point at any of a flag's colours is right one time in three) would starve it.
         blanked: Share of the words that training hides, so that no wording is learned by heart.
         blank_id: The id that they become ([MASK]).
         text: The input whose words are hidden.
@@ -62,6 +65,7 @@ class VQA(Task):
 
     place: Tensor
     pointed: Tensor
+    checked: Tensor
 
     def __init__(
         self,
@@ -74,8 +78,10 @@ class VQA(Task):
         checks: Sequence[Sequence[str]] = (),
         named: Sequence[str] = (),
         seen: Sequence[str] = (),
+        width: int | None = None,
         hidden: int = 256,
         dropout: float = 0.0,
+        generating: float = 0.0,
         blanked: float = 0.0,
         blank_id: int = 4,
         text: str = "text",
@@ -83,13 +89,14 @@ class VQA(Task):
     ) -> None:
         super().__init__(view)
         self.blanked, self.blank_id, self.text, self.named = blanked, blank_id, text, tuple(named)
+        self.generating = generating
         self.answers = Answers(answers, graph)
         self.features, self.question = tuple(features), question
         self.points, self.checks = tuple(points), tuple(tuple(sets) for sets in checks)
         missing = [name for name in ("yes", "no") if name not in self.answers.index]
         if self.checks and missing:
             raise ValueError(f"{answers}: checks answer yes or no, and the list has no {missing[0]!r}")
-        self.generate = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, len(self.answers)))
+        self.generate = nn.Sequential(nn.Linear(width or dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, len(self.answers)))
         self.choose = nn.Linear(dim, 1 + len(self.points) + len(self.checks))
         # Looking up generalises and generating memorises, so generating begins as the least likely way.
         with torch.no_grad():
@@ -109,8 +116,16 @@ class VQA(Task):
             kinds = {row: self.answers.graph.entities[row - 1].kind for row in self.answers.entities}
             pointed[[answer for row, answer in self.answers.entities.items() if kinds[row] not in seen]] = True
         self.register_buffer("pointed", pointed, persistent=False)
+        checked = torch.zeros(len(self.answers), dtype=torch.bool)
+        if self.checks:
+            checked[[self.answers.index["yes"], self.answers.index["no"]]] = True
+        self.register_buffer("checked", checked, persistent=False)
         if not self.checks:
             self.unused = ("check_slope", "check_bias")
+
+    @property
+    def lists(self) -> dict[str, Answers | Labels]:
+        return {"answer.scores": self.answers}
 
     def corrupt(self, batch: Batch, before: dict[str, View], draws: Draws) -> Batch:
         if not self.blanked or not self.training:
@@ -126,18 +141,23 @@ class VQA(Task):
         feature = torch.stack([streams[name].x[:, 0] for name in self.features if name in streams]).prod(0)
         generated = wide(self.generate(feature)).masked_fill(self.pointed, NEVER)
         names, chosen, answers = ["generated"], [0], [generated.softmax(-1)]
+        open_ways = [torch.ones_like(generated[:, 0], dtype=torch.bool)]
         for i, name in enumerate(self.points, 1):
             if name in streams:
                 names.append(name)
                 chosen.append(i)
                 answers.append(self.point(streams, name))
+                open_ways.append(open_ways[0])
         for i, (first, *others) in enumerate(self.checks):
             known = [name for name in others if name in streams]
             if first in streams and known:
                 names.append(f"{' or '.join(known)} in {first}")
                 chosen.append(1 + len(self.points) + i)
-                answers.append(self.check(streams, first, known, i))
-        return names, wide(self.choose(question)[:, chosen]).softmax(-1), torch.stack(answers, 1)
+                answers.append(self.compare(streams, first, known, i))
+                # Where there is nothing to look for, a check says nothing, and generating must not be starved by it.
+                open_ways.append(torch.stack([streams[name].x[..., 0].sum(-1) > 0 for name in known]).any(0))
+        scores = wide(self.choose(question)[:, chosen]).masked_fill(~torch.stack(open_ways, 1), NEVER)
+        return names, scores.softmax(-1), torch.stack(answers, 1)
 
     def point(self, streams: Streams, name: str) -> Tensor:
         """The weights of a soft set as a distribution over answers (B, A); what is no answer, or named by the question, gets none."""
@@ -152,7 +172,7 @@ class VQA(Task):
         answers = weights.new_zeros(len(weights), len(self.answers))
         return answers.scatter_add(1, place.clamp(min=0), weights)
 
-    def check(self, streams: Streams, first: str, others: Sequence[str], i: int) -> Tensor:
+    def compare(self, streams: Streams, first: str, others: Sequence[str], i: int) -> Tensor:
         """Yes, as far as one of the other sets is in the first, as a distribution over answers (B, A)."""
         one = streams[first]
         weights = wide(one.x[..., 0])
@@ -177,6 +197,9 @@ class VQA(Task):
         total = scores.sum(-1, keepdim=True)
         target = scores / total.clamp(min=1e-6)
         losses = -(target * likelihood.clamp(min=1e-30).log()).sum(-1)
+        if self.generating:
+            generated = target.masked_fill(self.pointed | self.checked, 0.0) * answers[:, 0].clamp(min=1e-30).log()
+            losses = losses - self.generating * generated.sum(-1)
         counted = total[:, 0] > 0  # a question whose answers are all outside the list teaches nothing
         hits = scores.gather(1, likelihood.argmax(-1, keepdim=True))[:, 0]
         return {"loss": (losses[counted].sum(), count_of(losses[counted])), "accuracy": (hits.sum(), count_of(hits))}
@@ -210,17 +233,24 @@ class VQA(Task):
         return [] if self.answers.graph is None else looked_up(streams, batch, network, self.answers.graph)
 
     def evaluate(self, rows: Sequence[Row]) -> Scores:
-        """Official accuracy in percent: overall, per answer type, and per `kind` and `relation` where annotations have them."""
-        groups: dict[str, list[float]] = {"accuracy": []}
-        for row in rows:
-            annotation, accuracy = row["annotation"], 100 * row["accuracy"]
-            groups["accuracy"].append(accuracy)
+        """Official accuracy in percent: overall, of the open questions, per answer type, and per `kind` where annotations have it; where
+        they say whether a question is about what is `pictured` or names its subject, of the open questions also apart by that. Questions
+        about one picture are resampled together."""
+        groups: dict[str, list[tuple[float, Any]]] = {"accuracy": []}
+        for place, row in enumerate(rows):
+            annotation = row["annotation"]
+            scored = (100 * row["accuracy"], annotation.get("image_id", f"row {place}"))
+            groups["accuracy"].append(scored)
             if annotation["answer_type"] != "yes/no":
-                groups.setdefault("accuracy/open", []).append(accuracy)
+                groups.setdefault("accuracy/open", []).append(scored)
+                if "pictured" in annotation:
+                    needed = "pictured" if annotation["pictured"] else "named"
+                    groups.setdefault(f"accuracy/open/{needed}", []).append(scored)
             for field in ("answer_type", "kind"):
                 if field in annotation:
-                    groups.setdefault(f"accuracy/{field}/{annotation[field]}", []).append(accuracy)
-        return {name: bootstrap_interval(values) for name, values in sorted(groups.items())}
+                    groups.setdefault(f"accuracy/{field}/{annotation[field]}", []).append(scored)
+        listed = {name: tuple(zip(*scored, strict=True)) for name, scored in sorted(groups.items())}
+        return {name: bootstrap_interval(accuracies, groups=images) for name, (accuracies, images) in listed.items()}
 
     def official(self, rows: Sequence[Row]) -> Any:
         return [{"question_id": row["question_id"], "answer": row["answer"]} for row in rows]

@@ -17,7 +17,7 @@ from kemm import tasks as t
 from kemm.batch import IGNORE, Batch
 from kemm.encoders import Encoder, EntityEncoder, RegionEncoder, TextEncoder
 from kemm.fusion import FusionPoint
-from kemm.kg import DistMult, Entity, Graph, Relation, write_graph
+from kemm.kg import DistMult, Entity, Graph, Relation, TransE, write_graph
 from kemm.learner import Learner
 from kemm.model import FusionModel
 from kemm.objectives import Objective, TokenMasking
@@ -107,6 +107,14 @@ def candidate() -> dict[str, Tensor]:
     return {"ids": ids, "priors": normal(B, E, C).softmax(-1) * (ids > 0), "spans": spans, "gold": ids[..., 0]}
 
 
+def named() -> dict[str, Tensor]:
+    """Entities with the tokens that name them: some of one token, some of several, one padding."""
+    ids = draw(1, ENTITIES - 1, B, E)
+    ids[1, 1] = 0
+    positions = torch.tensor([[[0, 1, -1], [2, 3, 4]], [[1, 2, -1], [-1, -1, -1]], [[0, -1, -1], [1, -1, -1]]])
+    return {"ids": ids, "positions": positions, "types": draw(0, 2, B, E), "labels": ids.masked_fill(ids % 2 == 0, IGNORE)}
+
+
 def triple() -> dict[str, Tensor]:
     head, tail, relation = draw(1, ENTITIES, B), draw(1, ENTITIES, B, seed=1), draw(1, 3, B)
     return {"head": head, "tail": tail, "relation": relation, "inverse": relation + 2}
@@ -117,6 +125,35 @@ def annotation(question: int) -> dict[str, object]:
     return {"question_id": question, "image_id": 1, "question_type": "is", "answer_type": "yes/no", "answers": answers}
 
 
+def word_graph(labelled: bool = False) -> dict[str, Tensor]:
+    """Three or two words, an entity of the text, one that is told, the relation between them, a padded node."""
+    kinds = torch.tensor([0, 0, 0, 1, 1, 2, 0]).expand(B, 7)
+    rows = [draw(5, WORDS, B, 7), draw(1, ENTITIES, B, 7), draw(1, RELATIONS, B, 7)]
+    mask = torch.eye(7, dtype=torch.bool).repeat(B, 1, 1)
+    mask[:, :4, :4] = True
+    for one, other in ((3, 5), (4, 5)):
+        mask[:, one, other] = mask[:, other, one] = True
+    mask[1, :, 2] = False
+    mask[:, :, 6] = False
+    graph = {"ids": torch.stack(rows).gather(0, kinds[None])[0], "kinds": kinds, "mask": mask}
+    graph["positions"] = torch.tensor([0, 1, 3, 2, 4, 3, 0]).expand(B, 7)
+    if labelled:
+        graph["entity_labels"] = torch.tensor([[IGNORE] * 3 + [label, 1] + [IGNORE] * 2 for label in (0, 2, IGNORE)])
+        graph["relation_labels"] = graph["ids"].masked_fill(kinds != 2, IGNORE)
+        graph["candidates"] = torch.tensor([4, 2, 7])
+    return graph
+
+
+def describing() -> FusionModel:
+    ends = ("head", "tail", "negative_head", "negative_tail", "relation_head", "relation_tail", "relation_text")
+    return FusionModel({"text": text_encoder(), "relation": EntityEncoder(RELATIONS + 1, DIM)}, share=dict.fromkeys(ends, "text"))
+
+
+def descriptions(*further: str) -> Callable[[], Batch]:
+    names = ("head", "tail", "negative_head", "negative_tail", *further)
+    return batch("triple", **{name: lambda seed=seed: text(seed) for seed, name in enumerate(names)})  # type: ignore[misc]
+
+
 ENTRIES: dict[str, Callable[[], object]] = {
     "text": text,
     "region": region,
@@ -124,9 +161,13 @@ ENTRIES: dict[str, Callable[[], object]] = {
     "entity": token_entities,
     "candidate": candidate,
     "mention": lambda: {"spans": candidate()["spans"]},
+    "named": named,
     "triple": triple,
     "answer": lambda: {"scores": normal(B, 4).sigmoid()},
     "annotation": lambda: [annotation(i) for i in range(B)],
+    "first": lambda: torch.tensor([0, 2, 9]),
+    "tags": lambda: draw(0, CLASSES, B, T).masked_fill(~text()["mask"], IGNORE),
+    "answered": lambda: {**triple(), "tails": torch.tensor([[1, 4], [2, 0], [3, 5]]), "heads": torch.tensor([[6], [1], [7]])},
     "group": lambda: torch.tensor([0, 1, 1]),
     "passage": lambda: torch.tensor([1, -1, 3]),
     "places": lambda: torch.tensor([[0, 1], [1, 2], [0, 1]]),
@@ -194,6 +235,7 @@ MAKERS: Mapping[str, Callable[[], Encoder]] = {
     "entity": lambda: EntityEncoder(ENTITIES, ENTITY),
     "relation": lambda: EntityEncoder(RELATIONS + 1, ENTITY),
     "candidate": lambda: EntityEncoder(ENTITIES, ENTITY),
+    "named": lambda: e.MentionEncoder(ENTITIES, DIM, ENTITY, 32, 2),
 }
 
 At = dict[str, int | str]
@@ -243,10 +285,10 @@ def objective(
 
 def features() -> list[tuple[At, f.Fusion]]:
     return [
-        ({"text": 1}, f.Keep("text", "text_kept")),
+        ({"text": "top"}, f.Keep("text", "text_kept")),
         ({"text": "top"}, f.Feature("text", "text_feature", DIM, ENTITY, normalize=True)),
         ({"image": "top"}, f.Feature("image", "image_feature", DIM, ENTITY, normalize=True, pool=f.Mean())),
-        ({"text": 1, "image": "top"}, f.CrossAttentionLayer("text", "image", DIM, DIM, 2, 2 * DIM)),
+        ({"text": "top", "image": "top"}, f.CrossAttentionLayer("text", "image", DIM, DIM, 2, 2 * DIM)),
     ]
 
 
@@ -280,6 +322,22 @@ def asks() -> list[tuple[At, f.Fusion]]:
     return [({"text": "top"}, f.Feature("text", "text_feature", DIM, ENTITY))]
 
 
+def word_graphs() -> Encoder:
+    return e.WordGraphEncoder(WORDS, ENTITIES, RELATIONS, DIM, 2, 2, 16, 9, padding_position=0)
+
+
+def nodes(make: Callable[[], Objective]) -> Callable[[], Learner]:
+    return lambda: Learner(network(text=word_graphs), {"it": make()})
+
+
+def hiding(kind: int) -> o.NodeMasking:
+    return o.NodeMasking(kind, 0, (WORDS, ENTITIES, RELATIONS)[kind], rate=0.6)
+
+
+def aware() -> list[tuple[At, f.Fusion]]:
+    return [({"text": 1}, f.EntityAwareLayer(DIM, 2, entity="named"))]
+
+
 MASKING = TokenMasking(4, WORDS, (0, 1, 2, 3), rate=0.6)
 
 ENCODERS = [
@@ -288,6 +346,10 @@ ENCODERS = [
     encoder(e.CausalTextEncoder, "text", lambda: e.CausalTextEncoder(WORDS, DIM, 2, 2, 16, 20), text, "gpt"),
     encoder(e.CausalTextEncoder, "text", lambda: e.CausalTextEncoder(WORDS, DIM, 2, 2, 16, 20, padding_mask=False), text, "clip"),
     encoder(e.CausalTextEncoder, "text", lambda: e.CausalTextEncoder(WORDS, DIM, 2, 2, 16, 20, summary=True), text, "coca"),
+    encoder(e.WordGraphEncoder, "text", word_graphs, word_graph),
+    encoder(e.MentionEncoder, "named", lambda: e.MentionEncoder(ENTITIES, DIM, ENTITY, 32, 2), named),
+    encoder(e.MentionEncoder, "named", lambda: e.MentionEncoder(ENTITIES, DIM, DIM, 32, 2), named, "as wide as the text"),
+    encoder(e.RotaryTextEncoder, "text", lambda: e.RotaryTextEncoder(WORDS, DIM, 4, 2, 6, 20, window=1), text),
     encoder(e.RegionEncoder, "region", region_encoder, region),
     encoder(e.RegionEncoder, "region", lambda: RegionEncoder(5, 8, 1, 2, 16, embed=e.AlignedRegionEmbedding(5, 8, 1)), aligned, "aligned"),
     encoder(e.ImageEncoder, "image", lambda: e.ImageEncoder("test_vit", {"img_size": 32, "patch_size": 16}), lambda: image(32), "vit"),
@@ -332,6 +394,7 @@ FUSIONS = [
     fusion(f.Detach, "text", lambda: [({"text": 1}, f.Detach("text"))]),
     fusion(f.DynamicLayer, "text region", lambda: [({"text": 2, "region": 1}, f.DynamicLayer("region", "text", DIM, DIM, 2))]),
     fusion(f.EntityAggregator, "text entity", lambda: [({"text": 2, "entity": 0}, f.EntityAggregator(DIM, ENTITY, 2, 2))]),
+    fusion(f.EntityAwareLayer, "text named", aware),
     fusion(f.EntityMix, "text entity", lambda: [({"text": 2, "entity": 0}, f.EntityMix(DIM, ENTITY, 2))]),
     fusion(f.FactAttention, "text image entity relation", looked_up),
     fusion(f.Feature, "text", lambda: [({"text": 2}, f.Feature("text", "one", DIM, 4, f.Last(), nn.Tanh(), True, False))], label="last"),
@@ -365,8 +428,11 @@ FUSIONS = [
         lambda: [*linking(), ({"candidate": 0}, f.Neighbours(ENTITY, graph(), "candidate", "candidate_linking"))],
         label="linked",
     ),
+    fusion(f.NormedFeature, "text", lambda: [({"text": 2}, f.NormedFeature("text", "one", DIM))]),
     fusion(f.Pairs, "text region", lambda: [({"text": 1, "region": 1}, f.Pairs(["text", "region"]))]),
     fusion(f.Pooled, "text", lambda: [({"text": 1}, f.Pooled("text", "first"))]),
+    fusion(f.Pooled, "text", lambda: [({"text": 1}, f.Pooled("text", "mean", f.PaddedMean()))], label="padded"),
+    fusion(f.SelfAttention, "text", lambda: [({"text": 2}, f.Keep("text", "kept")), ({"text": 2}, f.SelfAttention("kept", DIM, 2))]),
     fusion(
         f.Split,
         "text region",
@@ -380,19 +446,36 @@ FUSIONS = [
 
 
 def matching() -> dict[str, Objective]:
-    return {"contrast": o.Contrastive(), "it": o.Matching(DIM, restart={"text": "text_kept", "image": "image"})}
+    return {"contrast": o.Contrastive(), "it": o.Matching(DIM, restart={"text": "text_kept", "image": "image"}, contrastive="contrast")}
 
 
 OBJECTIVES = [
     objective(o.CausalLM, "text", lambda: o.CausalLM(DIM, WORDS, tied=False, norm=nn.LayerNorm(DIM))),
     objective(o.Classification, "text", lambda: o.Classification(DIM, CLASSES, labels="label"), "label", fusions=pooled),
     objective(o.Contrastive, "text image", o.Contrastive, "group", fusions=features),
+    Example(o.DescribedLinks, lambda: Learner(describing(), {"it": o.DescribedLinks(TransE(2.0))}), descriptions()),
+    Example(
+        o.DescribedLinks,
+        lambda: Learner(describing(), {"it": o.DescribedLinks(TransE(2.0), 1.0)}),
+        descriptions("relation_head", "relation_tail", "relation_text"),
+        "told",
+    ),
     objective(o.EntityDenoising, "text entity", lambda: o.EntityDenoising(DIM, ENTITY, 0.2, 0.3)),
     objective(o.EntityLinking, "text candidate", lambda: o.EntityLinking("candidate"), fusions=linking),
+    objective(o.GradedClassification, "text", lambda: o.GradedClassification(DIM, CLASSES, labels="soft"), "soft", fusions=pooled),
+    objective(
+        o.KvsAllLinks,
+        "entity relation",
+        lambda: o.KvsAllLinks(DistMult()),
+        triple=ENTRIES["answered"],
+    ),
     objective(o.LatentRetrieval, "text", passages, "passage", fusions=asks, text=labelled),
     objective(o.LinkPrediction, "entity relation", lambda: o.LinkPrediction(DistMult()), "triple"),
     objective(o.MarginEntityLinking, "text candidate", lambda: o.MarginEntityLinking("candidate"), fusions=lambda: linking(0.0)),
+    Example(o.MaskedEntity, nodes(lambda: o.MaskedEntity(DIM, hiding(1), 4, [0.0] + [1.0] * 9)), batch(text=word_graph)),
+    Example(o.MaskedEntity, nodes(lambda: o.MaskedEntity(DIM)), batch(text=lambda: word_graph(True)), "given"),
     objective(o.MaskedLM, "text", lambda: o.MaskedLM(DIM, WORDS, MASKING)),
+    Example(o.MaskedLM, nodes(lambda: o.MaskedLM(DIM, WORDS, hiding(0))), batch(text=word_graph), "nodes"),
     objective(o.MaskedLM, "text", lambda: o.MaskedLM(DIM, WORDS, o.WholeWordMasking(4, WORDS, rate=0.6)), label="words"),
     objective(
         o.MaskedLM,
@@ -401,10 +484,14 @@ OBJECTIVES = [
         label="spans",
     ),
     objective(o.MaskedLM, "text", lambda: o.MaskedLM(DIM, WORDS, MASKING, distill=0.4), label="taught", momentum=0.9),
+    objective(o.MaskedMention, "text named", lambda: o.MaskedMention(DIM, ENTITY, ENTITIES, 9, 0.5, entity="named"), fusions=aware),
+    objective(o.MaskedMention, "text named", lambda: o.MaskedMention(DIM, ENTITY, ENTITIES, entity="named"), fusions=aware, label="given"),
     objective(o.MaskedPatch, "image", lambda: o.MaskedPatch(DIM, 4)),
     objective(o.MaskedRegion, "region", lambda: o.MaskedRegion(DIM, CLASSES, 0.7)),
     objective(o.MaskedRegionContrast, "region", lambda: o.MaskedRegionContrast(DIM, CLASSES, 10, 0.7)),
     objective(o.MaskedRegionRegression, "region", lambda: o.MaskedRegionRegression(DIM, CLASSES, 0.7)),
+    Example(o.MaskedRelation, nodes(lambda: o.MaskedRelation(DIM, RELATIONS, hiding(2))), batch(text=word_graph)),
+    Example(o.MaskedRelation, nodes(lambda: o.MaskedRelation(DIM, RELATIONS)), batch(text=lambda: word_graph(True)), "given"),
     objective(o.Matching, "text image", matching, "group", fusions=features),
     objective(
         o.MomentumContrastive,
@@ -414,7 +501,25 @@ OBJECTIVES = [
         fusions=features,
         momentum=0.9,
     ),
+    objective(o.MultiLabelClassification, "text", lambda: o.MultiLabelClassification(DIM, 4, labels="types"), fusions=pooled, types=typed),
+    objective(
+        o.PageEntity,
+        "text named",
+        lambda: o.PageEntity(DIM, ENTITY, entity="named"),
+        fusions=aware,
+        page=lambda: torch.tensor([4, 1, 7]),
+    ),
+    objective(
+        o.MultiLabelPlaceClassification,
+        "text",
+        lambda: o.MultiLabelPlaceClassification(DIM, 4, places=1, labels="types", features=["pooled"]),
+        fusions=pooled,
+        types=typed,
+        places=lambda: torch.tensor([[0], [2], [1]]),
+    ),
     objective(o.PlaceClassification, "text", lambda: o.PlaceClassification(DIM, CLASSES, hidden=4, labels="label"), "places", "label"),
+    objective(o.PlaceSelection, "text", lambda: o.PlaceSelection(DIM), "first"),
+    objective(o.PlaceSelection, "text", lambda: o.PlaceSelection(DIM, padded=True), "first", label="padded"),
     objective(
         o.Recognition,
         "image entity",
@@ -424,9 +529,18 @@ OBJECTIVES = [
     ),
     objective(o.SigmoidContrastive, "text image", o.SigmoidContrastive, "group", fusions=features),
     objective(o.SoftClassification, "text", lambda: o.SoftClassification(DIM, CLASSES, labels="soft"), "soft", fusions=pooled),
+    objective(o.TokenClassification, "text", lambda: o.TokenClassification(DIM, CLASSES, hidden=4), "tags"),
 ]
 
 TASKS = [
+    objective(
+        t.EntityDisambiguation,
+        "text named",
+        lambda: t.EntityDisambiguation(DIM, ENTITY, ENTITIES, 9, entity="named"),
+        "candidate",
+        fusions=aware,
+        named=lambda: {**named(), "ids": candidate()["gold"]},
+    ),
     objective(t.Linking, "text candidate", lambda: t.Linking("candidate"), fusions=linking),
     objective(t.Links, "entity relation", lambda: t.Links(DistMult(), graph()), "triple"),
     objective(t.Relation, "text", lambda: t.Relation(DIM, labelled_rows(), null="none"), "places", "label"),

@@ -124,6 +124,7 @@ def test_one_pixel(tmp_path: Path) -> None:
     assert ImageFiles(tmp_path, 8).batch([1], 0).shape == (1, 3, 8, 8)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("extension", ["png", "jpg", "gif", "webp", "bmp", "tiff"])
 def test_what_is_cut_off_is_an_error(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"x.{extension}"
@@ -136,6 +137,7 @@ def test_what_is_cut_off_is_an_error(tmp_path: Path, extension: str) -> None:
         assert str(path) in str(raised.value)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("extension", ["png", "jpg", "gif", "webp", "bmp", "tiff"])
 def test_damage_never_crashes(tmp_path: Path, extension: str) -> None:
     path, draw = tmp_path / f"x.{extension}", random.Random(0)
@@ -148,6 +150,33 @@ def test_damage_never_crashes(tmp_path: Path, extension: str) -> None:
         path.write_bytes(damaged)
         with suppress(ValueError):
             assert read_image(path).shape[0] == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_pil_warns_of_is_told_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.tiff"
+    picture(20, 20).save(path)
+    content, entry = path.read_bytes(), struct.pack("<HHI", 262, 3, 1)  # how pixels are meant: a tag, one number of 16 bits
+    assert content.count(entry) == 1
+    path.write_bytes(content.replace(entry, struct.pack("<HHI", 262, 3, 10**6)))
+    with pytest.raises(ValueError, match=r"x\.tiff: .*\(.*Tag data larger than file\. Skipping tag 262.*\)$"):
+        read_image(path)
+    path.write_bytes(content.replace(entry, struct.pack("<HHI", 263, 3, 10**6)))
+    with pytest.raises(ValueError, match=r"x\.tiff: .*\(.*Tag data larger than file\. Skipping tag 263.*\)$"):
+        read_image(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_metadata_do_not_spoil_a_picture(tmp_path: Path) -> None:
+    """Cameras' EXIF is often broken, and the pixels are good."""
+    path = tmp_path / "x.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "a long description of what is seen"
+    picture(20, 20).save(path, exif=exif.tobytes()[:-20], quality=100)
+    with pytest.warns(UserWarning, match=r"Truncated File Read"), Image.open(path) as opened:
+        opened.getexif()
+    left, right = left_right(read_image(path))
+    assert near(left, RED, 25) and near(right, GREEN, 25)
 
 
 def test_data_shorter_than_the_picture_is_an_error(tmp_path: Path) -> None:

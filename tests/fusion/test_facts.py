@@ -147,7 +147,7 @@ def test_a_step_follows_the_facts(graph: Path, k: int, given: tuple[int, ...]) -
         weights = found["found_facts"].x[b, :, 0]
         listed = dict(zip(found["found_facts"].positions[b].tolist(), weights.tolist(), strict=True))
         assert listed == pytest.approx({f: weight for f, weight in expected.items() if f >= 0})
-        assert float(weights.sum()) == pytest.approx(1 - expected[-1])
+        assert weights.sum().item() == pytest.approx(1 - expected[-1])
         assert found["found"].positions[b].tolist() == [FACTS[f][2] + 1 for f in listed]
         assert torch.equal(found["found"].x[b], found["found_facts"].x[b])
         asked = loops_softmax((fusion.ask_relation.weight @ question[b] + fusion.ask_relation.bias).tolist())
@@ -176,7 +176,7 @@ def test_two_steps_follow_a_path(graph: Path) -> None:
     assert streams["first"].positions[0, streams["first"].x[0, :, 0].argmax()] == 1
     streams |= steps[1](streams, {}, model)
     assert streams["second"].positions[0, streams["second"].x[0, :, 0].argmax()] == 3
-    assert float(streams["second"].x.max()) > 0.9
+    assert streams["second"].x.max().item() > 0.9
 
 
 def test_a_step_may_follow_anothers_relation(graph: Path) -> None:
@@ -191,6 +191,14 @@ def test_a_step_may_follow_anothers_relation(graph: Path) -> None:
     streams |= other(streams, {}, model)
     assert torch.equal(streams["other"].x, streams["found"].x)
     assert torch.equal(streams["other_relations"].x, streams["found_relations"].x)
+
+
+def test_of_nothing_there_are_no_facts(graph: Path) -> None:
+    fusion = FactAttention("found", ["one"], "feature", DIM, ENTITY, graph)
+    streams = {"feature": place(torch.randn(2, DIM).double()), "one": soft([[0.2, 0.0], [0.0, 0.0]], [[1, 5], [1, 5]])}
+    found = fusion.double()(streams, {}, network(FusionPoint({"feature": 0}, fusion)))
+    assert found["found"].x[0].sum().item() > 0
+    assert found["found"].x[1].sum().item() == found["found_facts"].x[1].sum().item() == 0
 
 
 def test_is_skipped_without_a_subject_or_a_question(graph: Path) -> None:

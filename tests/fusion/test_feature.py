@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from kemm.batch import Stream
-from kemm.fusion import AttentionalPool, End, Feature, First, Keep, Last, Mean, Pooled
+from kemm.fusion import AttentionalPool, End, Feature, First, Keep, Last, Mean, NormedFeature, PaddedMax, PaddedMean, Pooled
 from kemm.model import FusionModel
 from tests.fusion import loops
 
@@ -21,12 +21,16 @@ def text() -> Stream:
 
 def place(pool: nn.Module, x: Tensor, mask: list[bool]) -> Tensor:
     real = [i for i, seen in enumerate(mask) if seen]
-    if isinstance(pool, Mean):
+    if isinstance(pool, PaddedMax):
+        return torch.stack([max(column) for column in x.T])
+    if isinstance(pool, PaddedMean):
+        real = list(range(4))
+    if isinstance(pool, Mean | PaddedMean):
         return sum((x[i] for i in real), torch.zeros(6).double()) / len(real)
     return x[{First: 0, End: 3, Last: max(0, real[-1] - getattr(pool, "before", 0))}[type(pool)]]
 
 
-@pytest.mark.parametrize("pool", [First(), Last(), Last(1), End(), Mean()], ids=["first", "last", "before", "end", "mean"])
+@pytest.mark.parametrize("pool", [First(), Last(), Last(1), End(), Mean(), PaddedMean(), PaddedMax()], ids=str)
 def test_pools(pool: nn.Module) -> None:
     pooled = Pooled("text", "one", pool)({"text": text()}, {}, FusionModel({}))["one"]
     assert pooled.x.shape == (3, 1, 6)
@@ -44,6 +48,21 @@ def test_feature(normalize: bool) -> None:
         expected = [math.tanh(float(v)) for v in x]
         length = math.sqrt(sum(v * v for v in expected)) if normalize else 1.0
         assert torch.allclose(feature[row], torch.tensor(expected).double() / length, atol=1e-10)
+
+
+def test_a_normed_feature() -> None:
+    fusion = loops.noisy(NormedFeature("text", "one", 6)).eval()
+    feature = fusion({"text": text()}, {}, FusionModel({}))["one"].x[:, 0]
+    for row in range(3):
+        x = loops.linear(fusion.project, text().x[row, 0])
+        bent = torch.tensor([0.5 * float(v) * (1 + math.erf(float(v) / math.sqrt(2))) for v in x]).double()
+        centred = bent - bent.mean()
+        expected = centred / torch.sqrt((centred**2).mean() + 1e-5) * fusion.norm.weight + fusion.norm.bias
+        assert torch.allclose(feature[row], expected, atol=1e-10)
+
+
+def test_what_pools_padding_says_so() -> None:
+    assert [Pooled("text", "one", pool).reads_padding for pool in (Mean(), PaddedMean(), PaddedMax(), End())] == [False, True, True, False]
 
 
 def test_feature_without_bias() -> None:

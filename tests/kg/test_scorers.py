@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import kemm.kg
-from kemm.kg import ComplEx, DistMult, RotatE, Scorer, TransE
+from kemm.kg import ComplEx, DistMult, RotatE, Scorer, TransE, TuckER
 
 D = 6
 
@@ -37,6 +37,31 @@ def rotate(h: Tensor, r: Tensor, t: Tensor) -> float:
     return -sum(abs(a * cmath.exp(1j * angle) - c) for a, angle, c in zip(complexes(h), r.tolist(), complexes(t), strict=True))
 
 
+def tucker(scorer: TuckER) -> Callable[[Tensor, Tensor, Tensor], float]:
+    def normed(norm: nn.BatchNorm1d, x: list[float]) -> list[float]:
+        mean, variance = (values.tolist() for values in (norm.running_mean, norm.running_var))  # type: ignore[union-attr]
+        weight, bias = norm.weight.tolist(), norm.bias.tolist()
+        return [(v - m) / (s + norm.eps) ** 0.5 * w + b for v, m, s, w, b in zip(x, mean, variance, weight, bias, strict=True)]
+
+    def score(h: Tensor, r: Tensor, t: Tensor) -> float:
+        head, core = normed(scorer.head_norm, h.tolist()), scorer.core.tolist()
+        query = [sum(r[k].item() * core[k][i][j] * head[i] for k in range(len(core)) for i in range(len(head))) for j in range(len(head))]
+        return sum(a * b for a, b in zip(normed(scorer.norm, query), t.tolist(), strict=True))
+
+    return score
+
+
+def evaluated(scorer: TuckER) -> TuckER:
+    """With norms that have seen something."""
+    draw = torch.Generator().manual_seed(2)
+    for norm in (scorer.head_norm, scorer.norm):
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.data.copy_(0.5 + torch.rand(tensor.shape, generator=draw))  # type: ignore[union-attr]
+    return scorer.double().eval()
+
+
+TUCKER = evaluated(TuckER(D, 4))
+
 CASES = [
     (TransE(1), transe(1)),
     (TransE(2), transe(2)),
@@ -44,6 +69,7 @@ CASES = [
     (DistMult(), distmult),
     (ComplEx(), complex_),
     (RotatE(), rotate),
+    (TUCKER, tucker(TUCKER)),
 ]
 
 
@@ -78,8 +104,9 @@ def test_gradients_of_the_fast_path(scorer: Scorer) -> None:
 
 @pytest.mark.parametrize("scorer", [case[0] for case in CASES], ids=repr)
 def test_a_perfect_match_has_a_finite_gradient(scorer: Scorer) -> None:
-    head = torch.zeros(2, D, requires_grad=True)
-    relation = torch.zeros(2, scorer.relation_dim(D), requires_grad=True)
+    dtype = next((parameter.dtype for parameter in scorer.parameters()), torch.float32)
+    head = torch.zeros(2, D, dtype=dtype, requires_grad=True)
+    relation = torch.zeros(2, scorer.relation_dim(D), dtype=dtype, requires_grad=True)
     for score in (scorer(head, relation, head), scorer.score_tails(head, relation, head)):
         for gradient in torch.autograd.grad(score.sum(), (head, relation)):
             assert gradient.isfinite().all()
@@ -97,6 +124,15 @@ def test_close_entities_keep_their_distance_in_float32() -> None:
     head, entities = torch.full((1, 32), 100.0), 100 + torch.tensor([[0.0], [1e-3], [2e-3]]).expand(3, 32)
     scores = TransE(2).score_tails(head, torch.zeros(1, 32), entities)
     torch.testing.assert_close(scores, -(entities - 100).norm(dim=-1)[None], rtol=1e-5, atol=0)
+
+
+def test_tucker_s_norms_are_over_the_batch_in_training() -> None:
+    scorer = TuckER(D, 4).double()
+    head, relation, entities = vectors(scorer)
+    x = (head - head.mean(0)) / (head.var(0, unbiased=False) + 1e-5).sqrt()
+    y = torch.stack([sum(r[k] * scorer.core[k].T @ h for k in range(4)) for h, r in zip(x, relation, strict=True)])  # type: ignore[misc]
+    y = (y - y.mean(0)) / (y.var(0, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(scorer.score_tails(head, relation, entities), y @ entities.T, rtol=1e-10, atol=1e-10)
 
 
 def test_errors() -> None:

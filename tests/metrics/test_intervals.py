@@ -38,6 +38,37 @@ def test_bootstrap_of_a_ratio_of_columns() -> None:
     assert interval.low < 6 / 9 < interval.high
 
 
+def test_groups_are_drawn_whole() -> None:
+    """Against resampling written as a loop over groups, of unequal sizes and in no order."""
+    generator = np.random.default_rng(1)
+    values, groups = generator.normal(size=(23, 2)), [f"g{number}" for number in generator.integers(0, 6, 23)]
+
+    def ratio(sample: np.ndarray) -> float:
+        return float(sample[:, 0].sum() / (1 + sample[:, 1] ** 2).sum())
+
+    names = list(dict.fromkeys(groups))
+    again, drawn = np.random.default_rng(3), []
+    for _ in range(300):
+        chosen = [names[number] for number in again.integers(0, len(names), len(names))]
+        drawn.append(ratio(np.array([row for name in chosen for row, group in zip(values, groups, strict=True) if group == name])))
+    interval = bootstrap_interval(values, ratio, samples=300, seed=3, groups=groups)
+    assert interval == pytest.approx((ratio(values), *np.quantile(drawn, [0.025, 0.975])))
+
+
+def test_a_group_for_each_row_is_none() -> None:
+    values = np.random.default_rng(0).normal(size=40)
+    assert bootstrap_interval(values, groups=[f"{number}" for number in range(40)]) == bootstrap_interval(values)
+
+
+def test_rows_of_a_group_are_not_independent() -> None:
+    """Repeating each row five times within its group leaves the interval as wide as it was; without groups it would seem narrower."""
+    values = np.random.default_rng(0).normal(size=100)
+    once, repeated = bootstrap_interval(values), values.repeat(5)
+    assert bootstrap_interval(repeated, groups=np.arange(100).repeat(5).tolist()) == pytest.approx(once)
+    alone = bootstrap_interval(repeated)
+    assert alone.high - alone.low < 0.6 * (once.high - once.low)
+
+
 def test_mean_deviation() -> None:
     assert mean_deviation([1.0, 2.0, 4.0]) == pytest.approx((7 / 3, math.sqrt(7 / 3), 3))
     assert str(mean_deviation([90.0, 92.0])) == "91.00 ± 1.41"
@@ -51,5 +82,7 @@ def test_errors() -> None:
         wilson_interval(1, 7, confidence=95)
     with pytest.raises(ValueError, match="no row"):
         bootstrap_interval([])
+    with pytest.raises(ValueError, match="groups for 2 rows, expected one for each of the 3"):
+        bootstrap_interval([1, 2, 3], groups=["a", "b"])
     with pytest.raises(ValueError, match="no run"):
         mean_deviation([])

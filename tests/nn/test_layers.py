@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kemm.nn import AttentionBlock, BertNorm, FeedForward, FeedForwardBlock, FinalNorm, PostNormLayer, PreNormLayer, init_bert
+from kemm.nn import AttentionBlock, BertNorm, FeedForward, FeedForwardBlock, FinalNorm, PostNormLayer, PreNormLayer, UnbiasedNorm, init_bert
 
 MASK = torch.tensor([[True, True, False], [True, True, True]])
 
@@ -85,3 +85,13 @@ def test_initialisation_is_berts() -> None:
     assert float(module["table"].weight.detach().std()) == pytest.approx(0.02, rel=0.02)
     assert module["table"].weight[3].tolist() == [0.0] * 60
     assert module["norm"].weight.tolist() == [1.0] * 4
+
+
+def test_the_unbiased_norm_is_uers() -> None:
+    norm = UnbiasedNorm(8).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    for row, told in zip(states().flatten(0, 1), norm(states()).flatten(0, 1), strict=True):
+        mean = sum(row) / 8
+        deviation = math.sqrt(float(sum((value - mean) ** 2 for value in row)) / 7)
+        assert torch.allclose(told, norm.weight * (row - mean) / (deviation + 1e-6) + norm.bias, atol=1e-12)

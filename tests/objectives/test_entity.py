@@ -24,7 +24,7 @@ def test_shares() -> None:
     assert not (changed & ~aligned).any()
     assert float((hidden["ids"][aligned] == 0).double().mean()) == pytest.approx(0.15, abs=0.01)
     assert float((changed & (hidden["ids"] > 0))[aligned].double().mean()) == pytest.approx(0.05, abs=0.01)
-    assert torch.equal(hidden["candidates"], ids[aligned].unique())
+    assert torch.equal(hidden["candidates"], ids.unique())
     assert torch.equal(hidden["candidates"][hidden["labels"][aligned]], ids[aligned])
     assert (hidden["labels"][~aligned] == IGNORE).all()
     assert torch.isin(hidden["ids"][hidden["ids"] > 0], hidden["candidates"]).all()
@@ -38,9 +38,9 @@ def test_bounds_of_the_shares() -> None:
     ids = torch.tensor([[0, 3, 5, 7, 9, 5]])
     tape = TapedDraws([chances, torch.tensor([[3, 2, 2, 2, 2, 2]])])
     hidden = EntityDenoising(6, 4).corrupt({"entity": {"ids": ids}}, {}, tape)["entity"]
-    assert hidden["candidates"].tolist() == [3, 5, 7, 9]
+    assert hidden["candidates"].tolist() == [0, 3, 5, 7, 9]
     assert hidden["ids"].tolist() == [[0, 7, 0, 0, 9, 5]]
-    assert hidden["labels"].tolist() == [[IGNORE, 0, 1, 2, 3, 1]]
+    assert hidden["labels"].tolist() == [[IGNORE, 1, 2, 3, 4, 2]]
 
 
 def test_places_are_corrupted_whatever_the_batch() -> None:

@@ -12,7 +12,7 @@ from kemm.encoders import EntityEncoder
 from kemm.kg import ComplEx, DistMult, RotatE, TransE
 from kemm.learner import Learner
 from kemm.model import FusionModel
-from kemm.objectives import LinkPrediction
+from kemm.objectives import KvsAllLinks, LinkPrediction
 
 ENTITIES, RELATIONS, DIM = 7, 4, 6
 TRIPLES = [(1, 1, 4), (2, 2, 2), (6, 1, 5)]
@@ -61,3 +61,31 @@ def test_nobody_is_no_candidate() -> None:
 def test_needs_triples() -> None:
     objective = LinkPrediction(DistMult())
     assert objective.wants(batch()) and not objective.wants({"id": torch.arange(3)}) and not objective.wants({"triple": {}})
+
+
+@pytest.mark.parametrize("none", [False, True])
+def test_all_answers_at_once_are_binary_decisions_on_smooth_labels(none: bool) -> None:
+    scorer, smoothing = DistMult(), 0.3
+    made = Learner(learner(scorer).network, {"links": KvsAllLinks(scorer, 0.5, smoothing, none)}).double()
+    answers = {"tails": [{4, 2}, {2}, {5}], "heads": [{1}, {2}, {3, 6}]}
+    given = batch()
+    for name, sets in answers.items():
+        given["triple"][name] = torch.tensor([sorted(s) + [0] * (2 - len(s)) for s in sets])
+    losses = made(given)[1]["links"]
+    entities, relations = (made.network.encoder(name).table.detach() for name in ("entity", "relation"))
+    candidates = range(0 if none else 1, ENTITIES)
+    asked = [(h, r, right) for (h, r, _), right in zip(TRIPLES, answers["tails"], strict=True)]
+    asked += [(t, INVERSE[r], right) for (_, r, t), right in zip(TRIPLES, answers["heads"], strict=True)]
+    loss, hits = 0.0, 0
+    for subject, relation, right in asked:
+        scores = {e: 0.5 * float(scorer(entities[subject], relations[relation], entities[e])) for e in candidates}
+        for e, score in scores.items():
+            label = (1 - smoothing) * (e in right) + smoothing * len(right) / len(scores)
+            p = 1 / (1 + math.exp(-score))
+            loss -= label * math.log(p) + (1 - label) * math.log(1 - p)
+        hits += max(scores, key=lambda e: scores[e]) in right
+    assert float(losses["loss"][0].detach()) == pytest.approx(loss)
+    assert float(losses["loss"][1]) == 6 * len(candidates)
+    assert float(losses["accuracy"][0]) == hits
+    given["triple"].pop("heads")
+    assert float(made(given)[1]["links"]["loss"][1]) == 3 * len(candidates)

@@ -1,5 +1,6 @@
 """Latent retrieval against loops over texts and passages, and the retriever's gradient against finite differences."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kemm.batch import IGNORE, Batch
+from kemm.data import train_tokenizer
 from kemm.encoders import TextEncoder
 from kemm.fusion import Feature, FusionPoint
+from kemm.kg import Passages, passage_key
 from kemm.learner import Learner
 from kemm.model import FusionModel
 from kemm.objectives import LatentRetrieval, TokenMasking
-from kemm.objectives.retrieval import read_passages
 
 DIM, WORDS, FEATURE, PASSAGES = 8, 30, 5, 7
 CLS = 2
@@ -200,9 +202,18 @@ def test_hides_by_itself() -> None:
     assert float(losses["accuracy"][1]) > 0
 
 
-def test_a_text_and_a_passage_must_fit() -> None:
-    with pytest.raises(ValueError, match="a text and a passage have 10 tokens together, and the encoder of 'text' reads 9"):
-        learner(PASSAGES, max_length=9)(texts())
+def test_a_passage_is_cut_where_the_encoder_ends() -> None:
+    """What is longer than the encoder reads loses the end of its passage, and nothing else."""
+    long, short = learner(PASSAGES), learner(PASSAGES, max_length=8)
+    rows = torch.arange(PASSAGES).expand(3, -1)
+    objective: Any = long.objectives["it"]
+    whole, cut = (objective.join(texts()["text"], rows, made.network) for made in (long, short))
+    lengths = whole["mask"].sum(1)
+    assert lengths.max() == 10 and cut["ids"].shape == (3 * PASSAGES, 8)
+    assert torch.equal(cut["mask"].sum(1), lengths.clamp(max=8))
+    for name in ("ids", "mask", "types"):
+        assert torch.equal(cut[name], whole[name][:, :8])
+    assert math.isfinite(float(short(texts())[0].detach()))
 
 
 @pytest.mark.parametrize(
@@ -214,25 +225,75 @@ def test_a_text_and_a_passage_must_fit() -> None:
             r"'ids' is \(2, 3\) and 'mask' \(2, 4\), expected both \(passages, tokens\)",
         ),
         ({"ids": torch.zeros(0, 3), "mask": torch.zeros(0, 3)}, r"expected both \(passages, tokens\)"),
-        ({"ids": torch.full((2, 3), 30), "mask": torch.ones(2, 3)}, "'ids' reach from 30 to 30, and the vocabulary has 30 words"),
-        ({"ids": torch.full((2, 3), -1), "mask": torch.ones(2, 3)}, "'ids' reach from -1 to -1"),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, tensors: dict[str, Tensor], message: str) -> None:
     path = tmp_path / "passages.safetensors"
     save_file(tensors, path)
     with pytest.raises(ValueError, match=message) as raised:
-        read_passages(path, WORDS)
+        Passages(path)
     assert str(path) in str(raised.value)
 
 
-def test_a_file_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "passages.safetensors"
-    save_file({"ids": passages()["ids"].int(), "mask": passages()["mask"].to(torch.uint8)}, path)
+NAMES = [f"p-{i}" for i in range(PASSAGES)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("words") / "tokenizer.json"
+    train_tokenizer(["one river", "two rivers"], path, WORDS)
+    return path.read_text()
+
+
+def write(path: Path, **metadata: str) -> Path:
+    save_file({"ids": passages()["ids"].int(), "mask": passages()["mask"].to(torch.uint8)}, path, metadata)
+    return path
+
+
+def test_a_file_is_read(tmp_path: Path, tokenizer: str) -> None:
+    path = write(tmp_path / "passages.safetensors", names=json.dumps(NAMES), tokenizer=tokenizer)
     objective = LatentRetrieval(DIM, WORDS, path, FEATURE)
     assert torch.equal(objective.passage_ids, passages()["ids"]) and torch.equal(objective.passage_mask, passages()["mask"])
+    assert objective.passage_keys.tolist() == [passage_key(name) for name in NAMES]
+    assert Passages(path).words([CLS, 3]) == "[CLS] [SEP]"
+    for words in (int(passages()["ids"].max()), 3):
+        with pytest.raises(ValueError, match=rf"'ids' reach from 0 to \d+, and the vocabulary has {words} words"):
+            LatentRetrieval(DIM, words, path, FEATURE)
     with pytest.raises(FileNotFoundError, match="no such file of passages"):
         LatentRetrieval(DIM, WORDS, tmp_path / "absent", FEATURE)
     path.write_bytes(b"damaged")
     with pytest.raises(ValueError, match="is no safetensors file"):
-        read_passages(path, WORDS)
+        Passages(path)
+
+
+def test_names_and_tokenizer_must_be_there(tmp_path: Path, tokenizer: str) -> None:
+    path, names = tmp_path / "passages.safetensors", json.dumps(NAMES)
+    for metadata, message in (
+        ({}, "expected the metadata 'names' and 'tokenizer', and 'names' is missing"),
+        ({"names": names}, "'tokenizer' is missing"),
+        ({"names": "a", "tokenizer": tokenizer}, "'names' is 'a', expected a JSON list of 7 different texts"),
+        ({"names": json.dumps(NAMES[1:]), "tokenizer": tokenizer}, "expected a JSON list of 7 different texts"),
+        ({"names": json.dumps([*NAMES[1:], "p-1"]), "tokenizer": tokenizer}, "expected a JSON list of 7 different texts"),
+        ({"names": json.dumps([*NAMES[1:], 7]), "tokenizer": tokenizer}, "expected a JSON list of 7 different texts"),
+        ({"names": names, "tokenizer": "{}"}, "the metadata 'tokenizer' is no tokenizer"),
+    ):
+        with pytest.raises(ValueError, match=message) as raised:
+            Passages(write(path, **metadata))
+        assert str(path) in str(raised.value)
+
+
+def test_keys_are_numbers_of_ids() -> None:
+    keys = {passage_key(f"{part}-{i}") for part in ("africa", "asia") for i in range(5000)}
+    assert len(keys) == 10_000 and min(keys) >= 0 and max(keys) < 2**63
+    assert passage_key("africa-7") == passage_key("africa" + "-7")
+
+
+def test_passages_are_known_by_their_ids(tmp_path: Path, tokenizer: str) -> None:
+    """Texts of another file, whose rows have nothing to do with the memory's: what is barred is what has a text's id."""
+    made = learner(PASSAGES)
+    path = write(tmp_path / "passages.safetensors", names=json.dumps(NAMES), tokenizer=tokenizer)
+    objective = LatentRetrieval(DIM, WORDS, path, FEATURE, PASSAGES).double()
+    batch = texts() | {"passage": torch.tensor([passage_key("p-5"), passage_key("q-0"), -1])}
+    rows, counts = objective.retrieve(made.network(batch)["text_feature"].x[:, 0], batch, made.network)
+    found = [set(row[count].tolist()) for row, count in zip(rows, counts, strict=True)]
+    assert found == [set(range(PASSAGES)) - {5}, set(range(PASSAGES)), set(range(PASSAGES))]

@@ -2,12 +2,15 @@
 
 A case is `NAME.json` (config, origin) and `NAME.safetensors`: `weights/<key of the original>`, `inputs/…`, `outputs/…`, and
 `grads/<key>` or `grads/input.<name>`. An adapter builds the model from the case's config and weights and answers.
+
+What has no weights (features, collation, metrics) is `NAME.json` alone, with inputs and expected values: a comparison goes through them.
 """
 
 import importlib
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,8 +44,14 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """What chooses the adapter: the case's own kind, or the original's file and class."""
+        """What chooses the adapter: the case's own kind, or the original's file and class; its name where there are no tensors."""
+        if not self.has_tensors:
+            return self.name
         return self.info.get("case") or f"{self.info.get('repository')} {self.info.get('file')} {self.info.get('original_class')}"
+
+    @property
+    def has_tensors(self) -> bool:
+        return self.path.with_suffix(".safetensors").exists()
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,7 +62,7 @@ class Case:
     @property
     def tolerance(self) -> float:
         """How far |difference| / (1 + |expected|) may go."""
-        return 1e-9 if self.dtype == torch.float64 else 5e-5
+        return 1e-9 if self.dtype == torch.float64 or not self.has_tensors else 5e-5
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -96,22 +105,37 @@ class Answer(NamedTuple):
 
 Adapter = Callable[[Case], Answer]
 
+Comparison = Callable[[Case], Iterable[tuple[str, Any, Any]]]
+"""Goes through a case without tensors: (name, kemm's value, expected value) of each thing that is compared (see `values.differences`)."""
 
+
+@cache
 def adapters() -> dict[str, Adapter]:
     """Kind of case -> adapter: the dicts `ADAPTERS` of all files of the folder `adapters`."""
-    found: dict[str, Adapter] = {}
+    return _listed("ADAPTERS")
+
+
+@cache
+def comparisons() -> dict[str, Comparison]:
+    """Kind of case without tensors -> comparison: the dicts `COMPARISONS` of all files of the folder `adapters`."""
+    return _listed("COMPARISONS")
+
+
+def _listed(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for path in sorted((HERE / "adapters").glob("[a-z]*.py")):
-        found |= importlib.import_module(f"tests.parity.adapters.{path.stem}").ADAPTERS
+        found |= getattr(importlib.import_module(f"tests.parity.adapters.{path.stem}"), name, {})
     return found
 
 
 def collect(folder: Path = FOLDER) -> tuple[list[Case], list[Case]]:
-    """The tensor cases below a folder: those of a kind that has an adapter, and the others."""
-    known, tested, others = adapters(), [], []
+    """The cases below a folder: those of a kind that has an adapter or a comparison, and the others."""
+    tested, others = [], []
     for path in sorted(folder.rglob("*.json")):
         info = json.loads(path.read_text(encoding="utf-8"))
-        if path.with_suffix(".safetensors").exists():
-            case = Case(path, info)
+        case = Case(path, info)
+        if case.has_tensors or "name" in info or "case" in info:
+            known = adapters() if case.has_tensors else comparisons()
             (tested if case.kind in known else others).append(case)
     return tested, others
 
@@ -145,11 +169,11 @@ def gradients(case: Case, module: nn.Module, report: Report, **inputs: Tensor) -
 
 def check(case: Case, answer: Answer) -> list[str]:
     """What is wrong with an answer: one line for each tensor that is absent or too far from the case's."""
-    mended = {defect.output: defect for defect in defects() if defect.case == case.name}
     wrong = []
     for name, expected in case.outputs.items():
-        if name in mended:
-            wrong += mended[name].check(case, answer.outputs[name])
+        mended = [defect for defect in defects() if defect.case == case.name and re.fullmatch(defect.output, name)]
+        if mended:
+            wrong += mended[0].check(case, name, answer.outputs.get(name))
         else:
             wrong += compare(f"outputs/{name}", answer.outputs.get(name), expected, case.tolerance)
     for name, expected in case.grads.items():
@@ -190,22 +214,24 @@ class Defect(NamedTuple):
 
     Attributes:
         case: Name of the case.
-        output: Name of the output.
+        output: Name of the output: a regular expression, where several are wrong for one reason.
         reason: What is wrong with the original's.
-        value: kemm's, for the sizes of the case of that `split`; for other sizes it is finite.
+        value: kemm's, for the sizes of the case of that `split`; for other sizes, and where none is given, it is finite.
         split: Which set of cases the value is for.
     """
 
     case: str
     output: str
     reason: str
-    value: float | list[Any]
+    value: float | list[Any] | None = None
     split: str = "dev"
 
-    def check(self, case: Case, own: Tensor) -> list[str]:
+    def check(self, case: Case, output: str, own: Tensor | None) -> list[str]:
         """What is wrong with kemm's value."""
-        name = f"outputs/{self.output} ({self.reason})"
-        if case.split == self.split:
+        name = f"outputs/{output} ({self.reason})"
+        if own is None:
+            return [f"{name}: absent"]
+        if case.split == self.split and self.value is not None:
             return compare(name, own, torch.tensor(self.value, dtype=own.dtype), case.tolerance)
         return [] if own.isfinite().all() else [f"{name}: {own.tolist()}"]
 

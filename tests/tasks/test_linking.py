@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from kemm.batch import Batch, Stream
+from kemm.metrics import bootstrap_interval
 from kemm.tasks import Linking
 
 IDS = torch.tensor([[[5, 3, 0], [2, 0, 0], [0, 0, 0]], [[1, 4, 2], [6, 7, 0], [8, 0, 0]]])
@@ -40,6 +41,14 @@ def test_accuracy_of_the_model_and_of_the_prior() -> None:
     assert scores["mentions"] == 5 and scores["mentions/ambiguous"] == 3
     certain: Any = Linking("candidate").evaluate([row for row in predict() if row["candidates"] == 1])
     assert set(certain) == {"accuracy", "accuracy/prior", "mentions"} and certain["accuracy"].estimate == 1
+
+
+def test_mentions_of_a_text_are_resampled_together() -> None:
+    """Ten texts of twenty mentions, all right or all wrong: as wide as ten mentions, not two hundred."""
+    rows = [{"text": i // 20, "entity": i // 20 % 2, "prior": 0, "gold": 0, "candidates": 1} for i in range(200)]
+    scores: Any = Linking("candidate").evaluate(rows)
+    assert scores["accuracy"] == bootstrap_interval([i % 2 == 0 for i in range(10)])
+    assert scores["accuracy/prior"] == (1, 1, 1)
 
 
 def test_the_official_file_holds_plain_values() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kemm.batch import Batch, Stream
 from kemm.fusion.base import Streams
 from kemm.kg import Entity, Graph, write_graph
+from kemm.metrics import bootstrap_interval
 from kemm.nn import Draws
 from kemm.tasks import VQA
 
@@ -105,7 +106,8 @@ def by_hand(made: VQA, given: Streams, b: int, seen: tuple[str, ...] = ("red",))
             inside = sum(weight * holding.get(row, 0.0) / heaviest for row, weight in weighed(name, b).items())
             outside *= 1 - min(inside, 1)
         yes = 1 / (1 + math.exp(-10 * (float(made.check_slope[i]) * (1 - outside) + float(made.check_bias[i]))))
-        ways.append((logits[1 + len(made.points) + i], [yes, 1 - yes, 0, 0, 0, 0]))
+        anything = any(sum(weighed(name, b).values()) > 0 for name in known)
+        ways.append((logits[1 + len(made.points) + i] if anything else -math.inf, [yes, 1 - yes, 0, 0, 0, 0]))
     chosen = softmax([logit for logit, _ in ways])
     return [(p, answers) for p, (_, answers) in zip(chosen, ways, strict=True)]
 
@@ -140,6 +142,32 @@ def test_each_way_is_what_it_says(folder: Path, named: tuple[str, ...]) -> None:
             assert answers[b, w].tolist() == pytest.approx(listed)
     torch.testing.assert_close(chosen.sum(-1), torch.ones(2).double())
     assert bool((answers.sum(-1) <= 1 + 1e-9).all())
+
+
+@torch.no_grad()
+def test_a_check_of_nothing_is_no_way(folder: Path) -> None:
+    """Set "one" of the second question is empty: it has nothing to be found in "two"."""
+    made = task(folder, checks=[["two", "one"]])
+    names, chosen, _ = made.ways(streams("one", "two"), batch())
+    assert names[-1] == "one in two"
+    assert float(chosen[0, -1]) > 0
+    assert float(chosen[1, -1]) == 0
+
+
+@torch.no_grad()
+def test_generating_is_taught_alone_what_only_it_can_answer(folder: Path) -> None:
+    made, given = task(folder), streams("one", "two")
+    alone = task(folder, generating=0.5)
+    alone.load_state_dict(made.state_dict())
+    scores = torch.tensor([[0.5, 0, 0.2, 0, 0, 0.3], [0, 0, 0, 0, 0, 0.6]]).double()
+    added = float(alone(given, batch(scores), nn.Module())["loss"][0] - made(given, batch(scores), nn.Module())["loss"][0])
+    free = [i for i, name in enumerate(ANSWERS) if name not in ("yes", "no") and (name not in ENTITIES or name == "red")]
+    expected = 0.0
+    for b in range(2):
+        listed = by_hand(made, given, b)[0][1]
+        expected -= 0.5 * sum(float(scores[b, a] / scores[b].sum()) * math.log(listed[a]) for a in free if scores[b, a] > 0)
+    assert expected > 0
+    assert added == pytest.approx(expected)
 
 
 def test_what_can_be_pointed_at_is_not_generated_unless_it_is_seen(folder: Path) -> None:
@@ -231,6 +259,30 @@ def test_scores_are_percentages_of_each_kind(folder: Path) -> None:
         "accuracy/kind/two hop": 30,
     }
     assert all(value.low <= value.estimate <= value.high for value in scores.values())
+
+
+def test_questions_about_a_picture_are_resampled_together(folder: Path) -> None:
+    """Ten pictures with twenty questions each, all right or all wrong: as sure as ten questions, not two hundred."""
+    listed = [{**annotation(i, "x", "one hop"), "image_id": i // 20} for i in range(200)]
+    rows = [{"annotation": row, "accuracy": float(row["image_id"] % 2)} for row in listed]
+    scores = task(folder).evaluate(rows)
+    assert scores["accuracy"] == scores["accuracy/kind/one hop"] == bootstrap_interval([100.0 * (i % 2) for i in range(10)])
+    for row in listed:
+        del row["image_id"]
+    assert task(folder).evaluate(rows)["accuracy"] == bootstrap_interval([100 * row["accuracy"] for row in rows])
+
+
+def test_what_needs_the_picture_is_counted_apart(folder: Path) -> None:
+    listed = [
+        {**annotation(1, "a", "one hop"), "pictured": True},
+        {**annotation(2, "b", "one hop"), "pictured": False},
+        {**annotation(3, "c", "one hop"), "pictured": True},
+        {**annotation(4, "yes", "check", "yes/no"), "pictured": True},
+    ]
+    accuracies = (1.0, 0.3, 0.6, 0.0)
+    scores = task(folder).evaluate([{"annotation": row, "accuracy": accuracy} for row, accuracy in zip(listed, accuracies, strict=True)])
+    assert scores["accuracy/open/pictured"].estimate == pytest.approx(80)
+    assert scores["accuracy/open/named"].estimate == pytest.approx(30)
 
 
 def test_checks_need_yes_and_no(folder: Path) -> None:

@@ -61,11 +61,13 @@ def clean(case: Case, learner: Learner) -> dict[str, Tensor]:
     """The states of the clean pairs, and what matching and masking make of them."""
     batch = batch_of(case)
     streams = learner.network(batch)
-    matching, masked_lm = learner.objectives["matching"], learner.objectives["masked_lm"]
+    matching, masked_lm, contrastive = (learner.objectives[name] for name in ("matching", "masked_lm", "contrastive"))
     assert isinstance(matching, Matching)
     assert isinstance(masked_lm, MaskedLM)
+    assert isinstance(contrastive, MomentumContrastive)
     chosen, decided = tape(case)
-    pairs = matching.corrupt(batch, {"clean": View(batch, streams)}, TapedDraws(chosen))
+    view = View(batch, streams, learner.teach(batch), {"contrastive": contrastive})
+    pairs = matching.corrupt(batch, {"clean": view}, TapedDraws(chosen))
     masked = masked_lm.corrupt(batch, {}, TapedDraws(decided))["text"]
     rows = len(batch["id"])
     return {

@@ -37,7 +37,7 @@ def whole(case: Case) -> Answer:
         case.weights,
         config["soldered_layers"],
         bert["num_attention_heads"],
-        first["span_encoder_config"]["num_attention_heads"],
+        {name: graph["span_encoder_config"]["num_attention_heads"] for name, graph in graphs.items()},
         {name: threshold_of(graph) for name, graph in graphs.items()},
         first["margin"],
     )

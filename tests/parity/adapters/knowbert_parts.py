@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from kemm.batch import Stream
+from kemm.batch import Batch, Stream
 from kemm.checkpoint import learner_from_config, load_state
 from kemm.convert import knowbert
-from kemm.convert.table import Report, Table, translate
+from kemm.convert.table import Report, Table, modules, translate
 from kemm.fusion import EntityLinker, KnowledgeAttention
-from kemm.learner import Learner
-from kemm.objectives import EntityLinking
+from kemm.learner import Learner, Result
+from kemm.metrics import predict_types, typing_counts, typing_scores
+from kemm.objectives import Classification, EntityLinking, PlaceClassification
 from tests.parity.adapters.knowbert import candidates, decoded, metrics, threshold_of
 from tests.parity.cases import Answer, Case, gradients
 
@@ -107,8 +109,40 @@ def kar(case: Case) -> Answer:
     return Answer(outputs, gradients(case, learner, report, contextual_embeddings=x))
 
 
+def classifier(case: Case) -> Answer:
+    config, inputs = case.config, case.inputs
+    marked = 2 if config["concat_word_a_b"] else int(config["concat_word_a"])
+    many = config["use_bce_loss"]
+    states = {"class_path": "kemm.encoders.Encoder", "init_args": {"embed": {"class_path": "torch.nn.Identity"}}}
+    head = knowbert.classifier(case.weights, config["bert_dim"], marked, many)
+    learner = learner_from_config({"network": {"encoders": {"text": states}}, "objectives": {"classification": head}})
+    learner = learner.to(case.dtype).eval()
+    report = load(case, learner, modules({"classifier": "objectives.classification.classifier"}))
+    x, pooled = inputs["contextual_embeddings"].requires_grad_(), inputs["pooled_output"].requires_grad_()
+    everything = torch.ones(x.shape[:2], dtype=torch.bool)
+    streams = {"text": Stream(x, everything), "pooled": Stream(pooled[:, None], everything[:, :1])}
+    batch: Batch = {"types" if many else "label": inputs["label_ids"]}
+    if marked:
+        batch["places"] = torch.stack([inputs["index_a"], inputs["index_b"]][:marked], 1)
+    objective = learner.objectives["classification"]
+    assert isinstance(objective, Classification | PlaceClassification)
+    losses = objective(streams, batch, learner.network)
+    loss = learner.total(Result(classification=losses))
+    logits = objective.logits(streams, batch["places"]) if isinstance(objective, PlaceClassification) else objective.logits(streams)
+    loss.backward()
+    if many:
+        scores = typing_scores(typing_counts(predict_types(logits), batch["types"].bool()))
+        measured = [scores[f"micro_{name}"] for name in ("f1", "f1", "precision", "recall")]
+    else:
+        measured = [float(torch.div(*losses["accuracy"]))] * 2
+    outputs = {"logits": logits, "loss": loss, "metrics": torch.tensor(measured, dtype=case.dtype)}
+    return Answer(outputs, gradients(case, learner, report, contextual_embeddings=x, pooled_output=pooled))
+
+
 ADAPTERS = {
     "allenai/kb kb/knowbert.py, kb/entity_linking.py EntityLinkingWithCandidateMentions": linker,
     "allenai/kb kb/wordnet.py, kb/knowbert.py EntityLinkingWithCandidateMentions + WordNetAllEmbedding": linker,
     "allenai/kb kb/knowbert.py, kb/span_attention_layer.py SolderedKG (KAR)": kar,
+    "allenai/kb kb/evaluation/classification_model.py "
+    "SimpleClassifier (the encoder is a stub returning the given contextual_embeddings / pooled_output)": classifier,
 }
