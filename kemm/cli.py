@@ -22,6 +22,7 @@ COMMANDS = {
 TOOLS = {
     "controls": ("kemm.controls:main", "run a config without graph, memory or image, over several seeds"),
     "convert": ("kemm.convert:main", "turn a published checkpoint into kemm's weights and config"),
+    "vectors": ("kemm.kg.vectors_tool:main", "turn entity vectors (OpenKE, word2vec, numpy) into a table that is memory-mapped"),
 }
 
 _HELP = """\

@@ -4,8 +4,10 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,10 +30,21 @@ def write_bytes(path: Path, content: bytes) -> None:
         path: the file; its folders are made.
         content: its content.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of the old one when it is whole; an error leaves the old one.
+
+    Args:
+        path: the file; its folders are made.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
-            file.write(content)
+            yield cast("BinaryIO", file)
             file.flush()
             os.fsync(file.fileno())
         except BaseException:

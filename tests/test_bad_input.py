@@ -37,7 +37,7 @@ from kemm.data.source import Source
 from kemm.encoders import EntityEncoder, ImageEncoder, TextEncoder
 from kemm.encoders.entity import read_vectors
 from kemm.fusion import FactAttention, FusionPoint, MemoryAttention
-from kemm.kg import Answers, Passages, TransE, passage_key
+from kemm.kg import Answers, Passages, TransE, passage_key, write_passages
 from kemm.learner import Learner
 from kemm.memory import Memory
 from kemm.model import FusionModel
@@ -80,9 +80,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "codes.tsv").write_text("".join(f"country:{i}\tc{i}\n" for i in range(4)))
     torch.manual_seed(0)
     save_file({"vectors": torch.randn(9, 4)}, folder / "vectors.safetensors")
-    known = {"names": json.dumps(["p-0", "p-1", "p-2"]), "tokenizer": (folder / "tokenizer.json").read_text()}
-    tokens = {"ids": torch.ones(3, 5, dtype=torch.int32), "mask": torch.ones(3, 5, dtype=torch.bool)}
-    save_file(tokens, folder / "passages.safetensors", known)
+    words = (folder / "tokenizer.json").read_text()
+    write_passages(folder / "passages.safetensors", torch.ones(3, 5), torch.ones(3, 5), ["p-0", "p-1", "p-2"], words)
     memory = Memory(4)
     memory.build(torch.randn(9, 4))
     memory.save(folder / "index.faiss")

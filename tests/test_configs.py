@@ -1,11 +1,13 @@
 """Every config is whole, its miniature runs from end to end, and an interrupted run goes on as if nothing had been."""
 
 import csv
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from kemm.checkpoint import learner_from_config
@@ -82,6 +84,27 @@ def losses(folder: Path) -> dict[int, str]:
     logs = max(folder.glob("logs/version_*"), key=lambda path: int(path.name.rpartition("_")[2]))
     with (logs / "metrics.csv").open(newline="") as file:
         return {int(row["step"]): row["train/loss"] for row in csv.DictReader(file) if row["train/loss"]}
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_precision_trains(precision: str, tmp_path: Path) -> None:
+    """Every loss is a number, and parameters and what the optimiser keeps of them stay float32, whatever layers are computed in."""
+    even = "--data.init_args.weights={questions: 1, passages: 1, captions: 1, triples: 1}"
+    run("fit", "configs/atlas_tiny.yaml", tmp_path, "--trainer.precision", precision, "--trainer.max_steps", "10", even)
+    logged: dict[str, list[float]] = {}
+    with next(tmp_path.glob("logs/*/metrics.csv")).open(newline="") as file:
+        for row in csv.DictReader(file):
+            for column, text in row.items():
+                if text and column.startswith("train/") and column.endswith("loss"):
+                    logged.setdefault(column, []).append(float(text))
+    named = yaml.safe_load(Path("configs/atlas_tiny.yaml").read_text())["model"]["objectives"]
+    assert logged.keys() == {"train/loss", *(f"train/{name}/loss" for name in named)} and len(logged["train/loss"]) == 10
+    assert all(math.isfinite(loss) for found in logged.values() for loss in found)
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    kept = [state for states in saved["optimizer_states"][0]["state"].values() for state in states.values()]
+    floats = [tensor for tensor in (*saved["state_dict"].values(), *kept) if tensor.is_floating_point()]
+    assert len(floats) > 100 and {tensor.dtype for tensor in floats} == {torch.float32}
+    assert all(bool(tensor.isfinite().all()) for tensor in floats)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path) -> None:

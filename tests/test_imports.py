@@ -22,7 +22,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 # Data and converters stand beside the order.
-ALONE = {"data": {"batch", "kg", "config", "rows"}, "convert": set()}
+ALONE = {"data": {"batch", "kg", "config", "files", "rows"}, "convert": set()}
 LIGHTNING = {"training", "callbacks", "report", "data", "run", "run_folder", "preemption", "controls"}
 
 FILES = sorted((ROOT / "kemm").rglob("*.py"))

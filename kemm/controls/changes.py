@@ -73,6 +73,7 @@ def _random_vectors(tree: Tree, seed: int) -> bool:
     encoders = [spec for spec in tree["model"]["network"]["encoders"].values() if _is_table(kind(spec, Encoder))]
     for spec in encoders:
         spec["init_args"].pop("vectors", None)
+        spec["init_args"].pop("mapped", None)
         spec["init_args"]["frozen"] = True
     without(tree, _predicts_links)
     _without_triples(tree)

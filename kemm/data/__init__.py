@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 from kemm.data.captions import Captions
+from kemm.data.cloze import ClozeFacts
 from kemm.data.described import DescribedTriples
 from kemm.data.descriptions import Descriptions
+from kemm.data.episodes import Episodes
 from kemm.data.ernie import MarkedRelatedMentions, MarkedTypedMentions
 from kemm.data.graph_texts import GraphTexts
 from kemm.data.images import DrawnFlags, FlagFiles, ImageFiles, Images
@@ -13,6 +15,7 @@ from kemm.data.linked import LinkedTexts
 from kemm.data.prepare import AtlasBuild, Preparation
 from kemm.data.pretraining_rows import PretrainingRows
 from kemm.data.relation import RelatedMentions
+from kemm.data.replaced import ReplacedMentions
 from kemm.data.source import Source
 from kemm.data.tokens import TextReader, train_tokenizer
 from kemm.data.triples import Triples
@@ -26,9 +29,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AtlasBuild",
     "Captions",
+    "ClozeFacts",
     "DescribedTriples",
     "Descriptions",
     "DrawnFlags",
+    "Episodes",
     "FlagFiles",
     "GraphTexts",
     "ImageFiles",
@@ -42,6 +47,7 @@ __all__ = [
     "PretrainingRows",
     "Questions",
     "RelatedMentions",
+    "ReplacedMentions",
     "Source",
     "TextReader",
     "Triples",

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from kemm.data.bases import Bases
 from kemm.data.facts import ASKED, Facts, hold_out
 from kemm.data.flags import FlagDrawer
@@ -27,9 +25,9 @@ from kemm.data.passages import count_senses, read_passages, split_passages
 from kemm.data.questions import SPLITS, Asker, Question, answer_list
 from kemm.data.tokens import TextReader, train_tokenizer
 from kemm.data.wordings import Wordings
-from kemm.kg import read_graph
+from kemm.kg import read_graph, write_passages
 
-VERSION = 7
+VERSION = 8
 """Goes up whenever the same sources give other files."""
 PASSAGE_LENGTH = 128
 """Longer passages are cut, in tokens, where a retriever reads them."""
@@ -165,8 +163,7 @@ def _build(folder: Path, work: Path, seed: int) -> None:
 def _write_passages(path: Path, rows: list[dict[str, Any]], tokenizer: Path) -> None:
     """The passages of `linking_train.jsonl`, row by row, as the tokens that a retriever reads; see `Passages`."""
     tokens = TextReader(tokenizer, PASSAGE_LENGTH)([row["text"] for row in rows])
-    known = {"names": json.dumps([row["id"] for row in rows]), "tokenizer": tokenizer.read_text(encoding="utf-8")}
-    save_file({"ids": tokens.ids.int(), "mask": tokens.mask}, path, known)
+    write_passages(path, tokens.ids, tokens.mask, [row["id"] for row in rows], tokenizer.read_text(encoding="utf-8"))
 
 
 def _captions(asker: Asker, part: str, variants: range) -> list[dict[str, Any]]:

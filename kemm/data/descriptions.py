@@ -58,7 +58,7 @@ class Descriptions(Preparation):
             text = f"{node.name}, {node.kind}." if node.kind else f"{node.name}."
             sentences = [*own.get(node.id, ()), *others.get(node.id, ())]
             for added in sentences:
-                if len(text) < self.longest:
+                if len(text) < self.longest and added != f"{node.name}.":  # a heading
                     text += f" {added}"
             lines += [(node.id, " ".join(text.split()))] if sentences else []
         return lines

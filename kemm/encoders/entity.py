@@ -8,7 +8,25 @@ from torch import Tensor, nn
 
 from kemm.batch import CandidateInput, EntityInput, Stream
 from kemm.encoders.base import Encoder
-from kemm.files import read_tensors
+from kemm.kg.vectors import VectorTable
+
+
+class MappedRows(nn.Module):
+    """Rows of a table that stays in its file: no weights, nothing in a checkpoint, no gradient.
+
+    Args:
+        vectors: The table.
+    """
+
+    def __init__(self, vectors: VectorTable) -> None:
+        super().__init__()
+        self.vectors = vectors
+        self.like: Tensor
+        self.register_buffer("like", torch.empty(0), persistent=False)  # goes where the model goes, in its precision
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """The vectors (..., D) of rows (...)."""
+        return self.vectors[ids].to(self.like)
 
 
 class EntityEmbedding(nn.Module):
@@ -17,12 +35,20 @@ class EntityEmbedding(nn.Module):
     Args:
         num_entities: Rows, row 0 included.
         dim: Width.
-        vectors: A safetensors file with `vectors` (num_entities, dim) to begin with.
+        vectors: See `EntityEncoder`.
         frozen: Whether the table is not trained.
+        mapped: See `EntityEncoder`.
     """
 
-    def __init__(self, num_entities: int, dim: int, vectors: Path | None = None, frozen: bool = False) -> None:
+    table: nn.Embedding | MappedRows
+
+    def __init__(self, num_entities: int, dim: int, vectors: Path | None = None, frozen: bool = False, mapped: bool = False) -> None:
         super().__init__()
+        if mapped:
+            if vectors is None:
+                raise ValueError("mapped is true and there are no vectors, expected the file that they stay in")
+            self.table = MappedRows(open_vectors(vectors, num_entities, dim))
+            return
         self.table = nn.Embedding(num_entities, dim, padding_idx=0)
         nn.init.normal_(self.table.weight, std=dim**-0.5)
         nn.init.zeros_(self.table.weight.data[0])
@@ -41,19 +67,32 @@ class EntityEncoder(Encoder):
     Args:
         num_entities: Rows, row 0 ("no entity") included.
         dim: Width.
-        vectors: A safetensors file with `vectors` (num_entities, dim) to begin with.
+        vectors: A safetensors file with `vectors` (num_entities, dim) to begin with; see `kemm.kg.VectorTable`.
         frozen: Whether the table is not trained (ERNIE, KnowBERT).
+        mapped: Whether the vectors stay in their file, which is memory-mapped, and each row is read when it is asked for: for tables of
+            millions. They are then frozen, and in no checkpoint.
     """
 
-    def __init__(self, num_entities: int, dim: int = 100, vectors: Path | None = None, frozen: bool = False) -> None:
-        super().__init__(EntityEmbedding(num_entities, dim, vectors, frozen))
+    def __init__(self, num_entities: int, dim: int = 100, vectors: Path | None = None, frozen: bool = False, mapped: bool = False) -> None:
+        super().__init__(EntityEmbedding(num_entities, dim, vectors, frozen, mapped))
         self.dim, self.limits = dim, {"ids": num_entities}
 
     @property
     def table(self) -> Tensor:
-        """The vectors of all entities, (N, D)."""
-        assert isinstance(self.embed, EntityEmbedding)
-        return self.embed.table.weight
+        """The vectors of all entities, (N, D).
+
+        Raises:
+            ValueError: They stay in their file.
+        """
+        table = self.embed.table
+        if isinstance(table, MappedRows):
+            raise ValueError(f"the vectors of {table.vectors.path} are mapped, and what reads the whole table needs 'mapped: false'")
+        return table.weight
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """The vectors (..., D) of rows (...)."""
+        mapped = self.embed.table
+        return mapped(ids) if isinstance(mapped, MappedRows) else self.table[ids]
 
 
 class TypedEntityEmbedding(nn.Module):
@@ -83,7 +122,9 @@ class TypedEntityEmbedding(nn.Module):
         super().__init__()
         if kind_of and len(kind_of) != num_entities:
             raise ValueError(f"kind_of has {len(kind_of)} kinds, and there are {num_entities} entities")
-        self.table = EntityEmbedding(num_entities, raw_dim, vectors, frozen=True).table
+        table = EntityEmbedding(num_entities, raw_dim, vectors, frozen=True).table
+        assert isinstance(table, nn.Embedding)
+        self.table = table
         self.kinds = nn.Embedding(kinds, kind_dim)
         self.project = nn.Linear(raw_dim + kind_dim, dim)
         self.null = nn.Parameter(torch.zeros(dim))
@@ -127,9 +168,17 @@ class TypedEntityEncoder(Encoder):
 
 def read_vectors(path: Path, num_entities: int, dim: int) -> Tensor:
     """The tensor `vectors` of a safetensors file, checked against the table that it is for."""
-    tensors = read_tensors(path, "entity vectors")
-    if "vectors" not in tensors:
-        raise ValueError(f"{path}: expected a tensor 'vectors', found {sorted(tensors)}")
-    if tensors["vectors"].shape != torch.Size((num_entities, dim)):
-        raise ValueError(f"{path}: 'vectors' is {tuple(tensors['vectors'].shape)}, expected the table's ({num_entities}, {dim})")
-    return tensors["vectors"]
+    return open_vectors(path, num_entities, dim)[torch.arange(num_entities)]
+
+
+def open_vectors(path: Path, num_entities: int, dim: int) -> VectorTable:
+    """A table that stays in its file, checked against what it is for.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds no vectors, or others.
+    """
+    table = VectorTable(path)
+    if table.shape != (num_entities, dim):
+        raise ValueError(f"{path}: 'vectors' is {table.shape}, expected the table's ({num_entities}, {dim})")
+    return table

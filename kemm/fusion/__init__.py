@@ -26,6 +26,7 @@ from kemm.fusion.kar import EntityLinker, KnowledgeAttention
 from kemm.fusion.local import LocalContext
 from kemm.fusion.luke import EntityAwareLayer
 from kemm.fusion.memory import MemoryAttention, MemoryFusion, Remembers
+from kemm.fusion.mention_query import MentionQuery
 from kemm.fusion.neighbours import Neighbours
 from kemm.fusion.self_attention import SelfAttention
 
@@ -61,6 +62,7 @@ __all__ = [
     "MemoryAttention",
     "MemoryFusion",
     "MentionEntities",
+    "MentionQuery",
     "Neighbours",
     "NormedFeature",
     "PaddedMax",

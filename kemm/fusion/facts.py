@@ -120,7 +120,8 @@ class FactAttention(MemoryFusion):
         k: Number of facts that are retrieved; more than a subject has, or the right relation may never be seen.
         entity: Encoder whose table holds the entities' vectors.
         relation: Encoder whose table holds the relations' vectors, row 0 none, then each relation, then the inverse ones.
-        scale: Inverse temperature of the match of the subject, to begin with.
+        scale: Inverse temperature of the match of the subject, to begin with. Where it is low, an entity whose vector lies near stands
+            in for the subject: a capital for its country, so that two hops are learned as one, by heart.
         none: Score of finding nothing, to begin with; a perfect match has 0.
         without: Files of triples that the memory must not hold.
         shuffled: Seed of the control that exchanges tails within each relation; None for the true graph.

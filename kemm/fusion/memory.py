@@ -92,8 +92,8 @@ class MemoryAttention(MemoryFusion):
 
         q = W_f [x_start; x_end] + b_f    alpha = softmax(q . E over the top k)    x_start = LN(x_start + W_b sum(alpha E) + b_b)
 
-    Reads `batch[mention]["spans"]` (B, M, 2). Adds the stream `<mention>_linking` (B, M, k, 1) of the scores, whose `positions` are
-    the retrieved rows.
+    Reads `batch[mention]["spans"]` (B, M, 2). Adds the streams `<mention>_query` (B, M, D') of q and `<mention>_linking` (B, M, k, 1) of
+    the scores, whose `positions` are the retrieved rows.
 
     Args:
         dim: Width of the text.
@@ -142,7 +142,7 @@ class MemoryAttention(MemoryFusion):
         places = torch.where(real, spans[..., 0], 0)[..., None].expand_as(told)
         x = self.norm(text.x.scatter_add(1, places, told.to(text.x.dtype)))
         linking = Stream(scores[..., None], real[..., None] & found, rows)
-        return {self.text: text._replace(x=x), f"{self.mention}_linking": linking}
+        return {self.text: text._replace(x=x), f"{self.mention}_query": Stream(query, real), f"{self.mention}_linking": linking}
 
 
 def at_places(x: Tensor, places: Tensor) -> Tensor:

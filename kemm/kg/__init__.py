@@ -7,12 +7,13 @@ from kemm.kg.graph import Entity, Graph, Relation
 from kemm.kg.held_out import read_known
 from kemm.kg.index import KnownTriples
 from kemm.kg.labels import Labels
-from kemm.kg.passages import Passages, passage_key
+from kemm.kg.passages import Passages, passage_key, write_passages
 from kemm.kg.ranking import LinkRanks, rank_links, seen_entities
 from kemm.kg.rewiring import Fact
 from kemm.kg.sampling import Negatives, NegativeSampler, bernoulli_tail_rate, subsampling_weights
 from kemm.kg.scorers import ComplEx, DistMult, RotatE, Scorer, TransE
 from kemm.kg.tucker import TuckER
+from kemm.kg.vectors import VectorTable
 
 __all__ = [
     "AliasIndex",
@@ -34,6 +35,7 @@ __all__ = [
     "Scorer",
     "TransE",
     "TuckER",
+    "VectorTable",
     "bernoulli_tail_rate",
     "passage_key",
     "rank_links",
@@ -44,4 +46,5 @@ __all__ = [
     "seen_entities",
     "subsampling_weights",
     "write_graph",
+    "write_passages",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -17,8 +18,8 @@ class Passages:
     """Passages, row by row.
 
     Args:
-        path: Tensors `ids` (N, T), integers, and `mask` (N, T), True = real, each row beginning with [CLS]; and the metadata `names`, a
-            JSON list of N different texts, and `tokenizer`, the content of a `tokenizer.json`.
+        path: Tensors `ids` (N, T), integers, and `mask` (N, T), True = real, each row beginning with [CLS]; and the metadata `passages`, a
+            JSON object of `names`, a list of N different texts, and `tokenizer`, the content of a `tokenizer.json`; see `write_passages`.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -35,14 +36,25 @@ class Passages:
             raise ValueError(f"{path}: {shapes}, expected both (passages, tokens)")
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        missing = [name for name in ("names", "tokenizer") if name not in metadata]
-        if missing:
-            raise ValueError(f"{path}: expected the metadata 'names' and 'tokenizer', and {missing[0]!r} is missing")
-        self.names = _names(path, metadata["names"], len(self.ids))
         try:
-            self.tokenizer = Tokenizer.from_str(metadata["tokenizer"])
+            known = json.loads(metadata["passages"])
+            names, tokenizer = known["names"], str(known["tokenizer"])
+        except (KeyError, TypeError, ValueError):
+            given = str(metadata.get("passages", "missing"))
+            raise ValueError(
+                f"{path}: the metadata 'passages' is {given[:80]!r}, expected a JSON object of 'names' and 'tokenizer'"
+            ) from None
+        if (
+            not isinstance(names, list)
+            or not all(isinstance(name, str) for name in names)
+            or not len(set(names)) == len(names) == len(self.ids)
+        ):
+            raise ValueError(f"{path}: 'names' is {str(names)[:80]!r}, expected a list of {len(self.ids)} different texts")
+        self.names: list[str] = names
+        try:
+            self.tokenizer = Tokenizer.from_str(tokenizer)
         except Exception as error:  # the library raises plain Exceptions
-            raise ValueError(f"{path}: the metadata 'tokenizer' is no tokenizer of the tokenizers library ({error})") from None
+            raise ValueError(f"{path}: 'tokenizer' is no tokenizer of the tokenizers library ({error})") from None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,16 +78,12 @@ class Passages:
             raise ValueError(f"{self.path}: 'ids' reach from {low} to {high}, and the vocabulary has {vocab_size} words")
 
 
+def write_passages(path: Path, ids: Tensor, mask: Tensor, names: Sequence[str], tokenizer: str) -> None:
+    """Writes what `Passages` reads, the same bytes for the same passages (several entries of metadata would come in any order)."""
+    known = json.dumps({"names": list(names), "tokenizer": tokenizer})
+    save_file({"ids": ids.int(), "mask": mask.bool()}, path, {"passages": known})
+
+
 def passage_key(name: str) -> int:
     """A passage's id as a number that tensors hold, the same for the same id in whatever file: 63 bits of a hash."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
-
-
-def _names(path: Path, text: str, rows: int) -> list[str]:
-    try:
-        names = json.loads(text)
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) != rows or len(names) != rows:
-        raise ValueError(f"{path}: the metadata 'names' is {text[:80]!r}, expected a JSON list of {rows} different texts")
-    return names

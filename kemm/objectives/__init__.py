@@ -12,9 +12,13 @@ from kemm.objectives.masked_lm import CausalLM, MaskedLM
 from kemm.objectives.masked_mention import MaskedMention, PageEntity
 from kemm.objectives.masking import EntitySpanMasking, TokenMasking, WholeWordMasking
 from kemm.objectives.matching import Matching
+from kemm.objectives.mention_detection import MentionDetection
+from kemm.objectives.mention_linking import MentionLinking
 from kemm.objectives.nodes import MaskedEntity, MaskedRelation, NodeMasking
 from kemm.objectives.places import MultiLabelPlaceClassification, PlaceClassification
+from kemm.objectives.prototypes import Prototypes
 from kemm.objectives.recognition import Recognition
+from kemm.objectives.replacement import ReplacementDetection
 from kemm.objectives.retrieval import LatentRetrieval
 from kemm.objectives.selection import PlaceSelection
 from kemm.objectives.tagging import TokenClassification
@@ -42,6 +46,8 @@ __all__ = [
     "MaskedRegionRegression",
     "MaskedRelation",
     "Matching",
+    "MentionDetection",
+    "MentionLinking",
     "MomentumContrastive",
     "MultiLabelClassification",
     "MultiLabelPlaceClassification",
@@ -50,7 +56,9 @@ __all__ = [
     "PageEntity",
     "PlaceClassification",
     "PlaceSelection",
+    "Prototypes",
     "Recognition",
+    "ReplacementDetection",
     "SigmoidContrastive",
     "SoftClassification",
     "Teacher",

@@ -73,5 +73,5 @@ class EntityDenoising(Objective):
         counted = entity["labels"] != IGNORE
         encoder = network.encoder(self.entity)
         assert isinstance(encoder, EntityEncoder)
-        candidates = encoder.table[entity["candidates"]]
+        candidates = encoder.rows(entity["candidates"])
         return cross_entropy(self.logits(streams[self.text].x[counted], candidates), entity["labels"][counted])

@@ -73,17 +73,19 @@ class WholeWordMasking(TokenMasking):
 
 
 class EntitySpanMasking(TokenMasking):
-    """Chooses whole mentions first, and other tokens at half the rate (ERNIE of Baidu, arXiv 1904.09223, section 3.3;
-    salient spans of REALM, arXiv 2002.08909, section 3.4).
+    """Chooses whole mentions, and other tokens by themselves at a rate of their own (ERNIE of Baidu, arXiv 1904.09223, section 3.3;
+    salient spans of REALM, arXiv 2002.08909, section 3.4; Entities as Experts, arXiv 2004.07202; only the others in WKLM, arXiv
+    1912.09637, section 2.2).
 
     Args:
         mask_id: The id of [MASK].
         vocab_size: Random words are drawn from [0, vocab_size).
         specials: Ids that are never hidden.
-        rate: Share of the mentions that are chosen.
+        rate: Share of the mentions that are chosen; 0 for none.
         replaced: Share of the chosen that become [MASK].
         text: Name of the text in the batch.
         entity: Name of the entry with the `spans` (B, E, 2), inclusive ends, -1 = padding.
+        others: Share of the other tokens that are chosen; half of `rate` by default.
     """
 
     def __init__(
@@ -95,9 +97,12 @@ class EntitySpanMasking(TokenMasking):
         replaced: float = 0.8,
         text: str = "text",
         entity: str = "entity",
+        others: float | None = None,
     ) -> None:
-        super().__init__(mask_id, vocab_size, specials, rate, replaced, text)
-        self.entity = entity
+        super().__init__(mask_id, vocab_size, specials, rate / 2 if others is None else others, replaced, text)
+        if not 0 <= rate <= 1:
+            raise ValueError(f"the rate of hidden mentions is {rate}, and should lie in [0, 1]")
+        self.entity, self.mentions = entity, rate
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -108,5 +113,5 @@ class EntitySpanMasking(TokenMasking):
         length = batch[self.text]["ids"].shape[1]
         places = torch.arange(length, device=spans.device)
         inside = (places >= spans[..., :1]) & (places <= spans[..., 1:])  # (B, E, T)
-        hidden = draws.uniform("mention", spans.shape[1]) < self.rate  # (B, E)
-        return (inside & hidden[..., None]).any(1) | (draws.uniform("mask", length) < self.rate / 2) & ~inside.any(1)
+        hidden = draws.uniform("mention", spans.shape[1]) < self.mentions  # (B, E)
+        return (inside & hidden[..., None]).any(1) | super().choose(batch, draws) & ~inside.any(1)

@@ -99,6 +99,7 @@ def draw(curves: Sequence[Curve], title: str) -> str:
         values = [value for curve in curves for value in curve.values if math.isfinite(value)]
         if values and min(values) > 0 and max(values) > 30 * min(values):
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")  # the usual labels are formulas, which a page shows as such
         axes.set_title(printable(title), loc="left", fontsize=11)
         axes.set_xlabel("step")
         axes.spines[["top", "right"]].set_visible(False)

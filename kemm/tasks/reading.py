@@ -51,12 +51,12 @@ class Reading(LatentRetrieval, Task):
                     "answer": self.said(best[mine]),
                     "truth": [self.said(answer[mine])],
                     "kind": "text",
-                    "accuracy": hits / max(count, 1),
-                    "likelihood": round(float(sure[mine].exp().mean()), 4) if count else 0.0,
+                    "accuracy": hits / count if count else 1.0,
+                    "likelihood": round(sure[mine].exp().mean().item(), 4) if count else 1.0,
                     "words": count,
                     "right": hits,
                     "right_alone": int(alone[mine].sum()),
-                    "nothing_read": round(float(prior[i, -1].exp()), 4),
+                    "nothing_read": round(prior[i, -1].exp().item(), 4),
                 }
             )
         return rows

@@ -139,25 +139,29 @@ class VQA(Task):
         """The names of the ways that this batch has, p(way) (B, W), and p(answer | way) (B, W, A)."""
         question = streams[self.question].x[:, 0]
         feature = torch.stack([streams[name].x[:, 0] for name in self.features if name in streams]).prod(0)
-        generated = wide(self.generate(feature)).masked_fill(self.pointed, NEVER)
-        names, chosen, answers = ["generated"], [0], [generated.softmax(-1)]
-        open_ways = [torch.ones_like(generated[:, 0], dtype=torch.bool)]
+        names, chosen, answers = ["generated"], [0], []
+        opened = [torch.ones_like(question[:, 0], dtype=torch.bool)]  # whether each question has each way
+        checked = torch.zeros_like(opened[0])
         for i, name in enumerate(self.points, 1):
             if name in streams:
                 names.append(name)
                 chosen.append(i)
                 answers.append(self.point(streams, name))
-                open_ways.append(open_ways[0])
+                opened.append(opened[0])
         for i, (first, *others) in enumerate(self.checks):
             known = [name for name in others if name in streams]
             if first in streams and known:
                 names.append(f"{' or '.join(known)} in {first}")
                 chosen.append(1 + len(self.points) + i)
                 answers.append(self.compare(streams, first, known, i))
-                # Where there is nothing to look for, a check says nothing, and generating must not be starved by it.
-                open_ways.append(torch.stack([streams[name].x[..., 0].sum(-1) > 0 for name in known]).any(0))
-        scores = wide(self.choose(question)[:, chosen]).masked_fill(~torch.stack(open_ways, 1), NEVER)
-        return names, scores.softmax(-1), torch.stack(answers, 1)
+                # A check of nothing says nothing. Where there is something, it alone says yes or no: of two that begin by guessing, the
+                # first to learn a little would starve the other.
+                opened.append(torch.stack([streams[name].x[..., 0].sum(-1) > 0 for name in known]).any(0))
+                checked = checked | opened[-1]
+        barred = self.pointed | (self.checked & checked[:, None])
+        generated = wide(self.generate(feature)).masked_fill(barred, NEVER).softmax(-1)
+        scores = wide(self.choose(question)[:, chosen]).masked_fill(~torch.stack(opened, 1), NEVER)
+        return names, scores.softmax(-1), torch.stack([generated, *answers], 1)
 
     def point(self, streams: Streams, name: str) -> Tensor:
         """The weights of a soft set as a distribution over answers (B, A); what is no answer, or named by the question, gets none."""

@@ -107,6 +107,11 @@ def candidate() -> dict[str, Tensor]:
     return {"ids": ids, "priors": normal(B, E, C).softmax(-1) * (ids > 0), "spans": spans, "gold": ids[..., 0]}
 
 
+def changed_mentions() -> dict[str, Tensor]:
+    spans = torch.tensor([[[1, 2], [4, 5]], [[1, 1], [-1, -1]], [[-1, -1], [-1, -1]]])
+    return {"spans": spans, "replaced": torch.tensor([[True, False], [False, False], [False, False]])}
+
+
 def named() -> dict[str, Tensor]:
     """Entities with the tokens that name them: some of one token, some of several, one padding."""
     ids = draw(1, ENTITIES - 1, B, E)
@@ -312,10 +317,10 @@ def looked_up() -> list[tuple[At, f.Fusion]]:
     return [*pooled(), *shown(), ({"text": "top"}, facts), ({"text": "top"}, again)]
 
 
-def passages() -> o.LatentRetrieval:
+def passages(kind: type[o.LatentRetrieval] = o.LatentRetrieval) -> o.LatentRetrieval:
     mask = real([5, 4, 5, 3, 5], 5)
     tokens = {"ids": draw(5, WORDS, 5, 5, seed=4) * mask, "mask": mask}
-    return o.LatentRetrieval(DIM, WORDS, tokens, ENTITY, k=2)  # type: ignore[arg-type]
+    return kind(DIM, WORDS, tokens, ENTITY, k=2)  # type: ignore[arg-type]
 
 
 def asks() -> list[tuple[At, f.Fusion]]:
@@ -334,9 +339,21 @@ def hiding(kind: int) -> o.NodeMasking:
     return o.NodeMasking(kind, 0, (WORDS, ENTITIES, RELATIONS)[kind], rate=0.6)
 
 
+def queried() -> list[tuple[At, f.Fusion]]:
+    return [({"text": "top"}, f.MentionQuery(DIM, ENTITY, "named", mention="candidate"))]
+
+
 def aware() -> list[tuple[At, f.Fusion]]:
     return [({"text": 1}, f.EntityAwareLayer(DIM, 2, entity="named"))]
 
+
+EPISODE: dict[str, Callable[[], object]] = {
+    "places": lambda: torch.tensor([[0, 2], [1, 2], [0, 1]]),
+    "episode": lambda: torch.tensor([0, 0, 0]),
+    "way": lambda: torch.tensor([0, 0, 1]),
+    "query": lambda: torch.tensor([False, True, True]),
+}
+"""One example of the one way, a query of it, and one of none."""
 
 MASKING = TokenMasking(4, WORDS, (0, 1, 2, 3), rate=0.6)
 
@@ -421,6 +438,7 @@ FUSIONS = [
     fusion(f.LocalContext, "text", lambda: [({"text": 1}, f.LocalContext(DIM, 1))]),
     fusion(f.MemoryAttention, "text entity", lambda: [({"text": 1}, f.MemoryAttention(DIM, ENTITIES, ENTITY, 4))], "mention"),
     fusion(f.MentionEntities, "text candidate", lambda: [*linking(), ({"text": "top"}, f.MentionEntities("meant", DIM))]),
+    fusion(f.MentionQuery, "text", lambda: [({"text": "top"}, f.MentionQuery(DIM, ENTITY))], "mention"),
     fusion(f.Neighbours, "candidate", lambda: [({"candidate": 0}, f.Neighbours(ENTITY, graph(), "candidate"))]),
     fusion(
         f.Neighbours,
@@ -486,6 +504,8 @@ OBJECTIVES = [
     objective(o.MaskedLM, "text", lambda: o.MaskedLM(DIM, WORDS, MASKING, distill=0.4), label="taught", momentum=0.9),
     objective(o.MaskedMention, "text named", lambda: o.MaskedMention(DIM, ENTITY, ENTITIES, 9, 0.5, entity="named"), fusions=aware),
     objective(o.MaskedMention, "text named", lambda: o.MaskedMention(DIM, ENTITY, ENTITIES, entity="named"), fusions=aware, label="given"),
+    objective(o.MentionDetection, "text", lambda: o.MentionDetection(DIM), "mention"),
+    objective(o.MentionLinking, "text candidate", lambda: o.MentionLinking("named", "candidate", "candidate"), fusions=queried),
     objective(o.MaskedPatch, "image", lambda: o.MaskedPatch(DIM, 4)),
     objective(o.MaskedRegion, "region", lambda: o.MaskedRegion(DIM, CLASSES, 0.7)),
     objective(o.MaskedRegionContrast, "region", lambda: o.MaskedRegionContrast(DIM, CLASSES, 10, 0.7)),
@@ -527,6 +547,8 @@ OBJECTIVES = [
         fusions=shown,
         image=lambda: {**image(), "entity": torch.tensor([1, 0, 3])},
     ),
+    objective(o.Prototypes, "text", lambda: o.Prototypes(1, none=True), **EPISODE),
+    objective(o.ReplacementDetection, "text", lambda: o.ReplacementDetection(DIM), mention=changed_mentions),
     objective(o.SigmoidContrastive, "text image", o.SigmoidContrastive, "group", fusions=features),
     objective(o.SoftClassification, "text", lambda: o.SoftClassification(DIM, CLASSES, labels="soft"), "soft", fusions=pooled),
     objective(o.TokenClassification, "text", lambda: o.TokenClassification(DIM, CLASSES, hidden=4), "tags"),
@@ -541,9 +563,15 @@ TASKS = [
         fusions=aware,
         named=lambda: {**named(), "ids": candidate()["gold"]},
     ),
+    objective(t.Cloze, "text", lambda: t.Cloze(DIM, WORDS, MASKING)),
+    objective(t.Detection, "text", lambda: t.Detection(DIM), "mention"),
+    objective(t.ExpertLinking, "text candidate", lambda: t.ExpertLinking("named", "candidate", "candidate"), fusions=queried),
+    objective(t.FewShot, "text", lambda: t.FewShot(1, none=True), **EPISODE),
     objective(t.Linking, "text candidate", lambda: t.Linking("candidate"), fusions=linking),
     objective(t.Links, "entity relation", lambda: t.Links(DistMult(), graph()), "triple"),
+    objective(t.Reading, "text", lambda: passages(t.Reading), "passage", fusions=asks, text=labelled),
     objective(t.Relation, "text", lambda: t.Relation(DIM, labelled_rows(), null="none"), "places", "label"),
+    objective(t.Replacement, "text", lambda: t.Replacement(DIM), mention=changed_mentions),
     objective(t.Retrieval, "text image", t.Retrieval, "group", fusions=features),
     objective(t.Typing, "text", lambda: t.Typing(DIM, labelled_rows()), types=typed, places=lambda: torch.tensor([[0], [2], [1]])),
     objective(

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from kemm.data import LinkedTexts, train_tokenizer
-from kemm.kg import Entity, Graph, Relation, write_graph
+from kemm.kg import Entity, Graph, Relation, passage_key, write_graph
 
 TEXT = "New York lies on the Hudson River, the Hudson in the sea."
 
@@ -35,3 +35,19 @@ def test_mentions_have_their_entity_and_all_its_tokens(tmp_path: Path) -> None:
         assert positions == expected + [-1] * (len(positions) - len(expected))
     assert source.reaches["mention.ids"].size == 3
     assert source.reaches["mention.positions"].size == 32
+
+
+def test_a_text_tells_its_id(tmp_path: Path) -> None:
+    """Whatever the file and the line, the same id is the same passage; unless it is that by chance only."""
+    write_graph(Graph([Entity("a", "a", "x")], [Relation("on", "on")], torch.empty(0, 3).long()), tmp_path / "graph")
+    train_tokenizer([TEXT], tmp_path / "tokenizer.json", 200)
+
+    def passages(names: str, **options: bool) -> list[int]:
+        rows = [json.dumps({"id": name, "text": TEXT, "mentions": []}) for name in names]
+        (tmp_path / "texts.jsonl").write_text("\n".join(rows))
+        source = LinkedTexts(tmp_path / "texts.jsonl", tmp_path / "tokenizer.json", tmp_path / "graph", **options)
+        return source.batch(range(len(names)), 0)["passage"].tolist()
+
+    assert passages("abc") == [passage_key(name) for name in "abc"]
+    assert passages("xc") == [passage_key("x"), passages("abc")[2]]
+    assert passages("abc", own=False) == [-1, -1, -1]

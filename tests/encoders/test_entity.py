@@ -1,5 +1,6 @@
 """Entity tables: row 0 is nobody, given vectors are taken and checked."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,23 @@ def test_typed_entities_are_their_vector_and_their_kind() -> None:
     assert stream.mask.tolist() == (IDS > 0).tolist()
     with pytest.raises(ValueError, match="kind_of has 2 kinds, and there are 5 entities"):
         TypedEntityEncoder(5, 6, 4, 3, 2, kind_of=[0, 1])
+
+
+def test_mapped_vectors_answer_as_loaded_ones(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    vectors = torch.randn(5, 4)
+    vectors[0] = 0
+    save_file({"vectors": vectors}, path)
+    mapped, loaded = EntityEncoder(5, 4, path, mapped=True), EntityEncoder(5, 4, path, frozen=True)
+    for encoder in (mapped, copy.deepcopy(mapped), EntityEncoder(5, 4, path, mapped=True).double()):
+        stream = FusionModel({"entity": encoder})({"entity": {"ids": IDS}})["entity"]
+        assert torch.equal(stream.x.float(), loaded.table[IDS]) and stream.mask.tolist() == (IDS > 0).tolist()
+        assert torch.equal(encoder.rows(IDS).float(), loaded.rows(IDS))
+        assert not list(encoder.parameters()) and not encoder.state_dict()
+    assert stream.x.dtype == torch.float64
+    with pytest.raises(ValueError, match=r"x.safetensors are mapped, and what reads the whole table needs 'mapped: false'"):
+        _ = mapped.table
+    with pytest.raises(ValueError, match="mapped is true and there are no vectors"):
+        EntityEncoder(5, 4, mapped=True)
+    with pytest.raises(ValueError, match=r"'vectors' is \(5, 4\), expected the table's \(6, 4\)"):
+        EntityEncoder(6, 4, path, mapped=True)

@@ -14,7 +14,7 @@ from kemm.batch import IGNORE, Batch
 from kemm.data import train_tokenizer
 from kemm.encoders import TextEncoder
 from kemm.fusion import Feature, FusionPoint
-from kemm.kg import Passages, passage_key
+from kemm.kg import Passages, passage_key, write_passages
 from kemm.learner import Learner
 from kemm.model import FusionModel
 from kemm.objectives import LatentRetrieval, TokenMasking
@@ -245,13 +245,15 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return path.read_text()
 
 
-def write(path: Path, **metadata: str) -> Path:
+def write(path: Path, **known: object) -> Path:
+    metadata = {"passages": json.dumps(known)} if known else {}
     save_file({"ids": passages()["ids"].int(), "mask": passages()["mask"].to(torch.uint8)}, path, metadata)
     return path
 
 
 def test_a_file_is_read(tmp_path: Path, tokenizer: str) -> None:
-    path = write(tmp_path / "passages.safetensors", names=json.dumps(NAMES), tokenizer=tokenizer)
+    path = tmp_path / "passages.safetensors"
+    write_passages(path, passages()["ids"], passages()["mask"], NAMES, tokenizer)
     objective = LatentRetrieval(DIM, WORDS, path, FEATURE)
     assert torch.equal(objective.passage_ids, passages()["ids"]) and torch.equal(objective.passage_mask, passages()["mask"])
     assert objective.passage_keys.tolist() == [passage_key(name) for name in NAMES]
@@ -267,18 +269,18 @@ def test_a_file_is_read(tmp_path: Path, tokenizer: str) -> None:
 
 
 def test_names_and_tokenizer_must_be_there(tmp_path: Path, tokenizer: str) -> None:
-    path, names = tmp_path / "passages.safetensors", json.dumps(NAMES)
-    for metadata, message in (
-        ({}, "expected the metadata 'names' and 'tokenizer', and 'names' is missing"),
-        ({"names": names}, "'tokenizer' is missing"),
-        ({"names": "a", "tokenizer": tokenizer}, "'names' is 'a', expected a JSON list of 7 different texts"),
-        ({"names": json.dumps(NAMES[1:]), "tokenizer": tokenizer}, "expected a JSON list of 7 different texts"),
-        ({"names": json.dumps([*NAMES[1:], "p-1"]), "tokenizer": tokenizer}, "expected a JSON list of 7 different texts"),
-        ({"names": json.dumps([*NAMES[1:], 7]), "tokenizer": tokenizer}, "expected a JSON list of 7 different texts"),
-        ({"names": names, "tokenizer": "{}"}, "the metadata 'tokenizer' is no tokenizer"),
+    path = tmp_path / "passages.safetensors"
+    for known, message in (
+        ({}, "the metadata 'passages' is 'missing', expected a JSON object of 'names' and 'tokenizer'"),
+        ({"names": NAMES}, "expected a JSON object of 'names' and 'tokenizer'"),
+        ({"names": "a", "tokenizer": tokenizer}, "'names' is 'a', expected a list of 7 different texts"),
+        ({"names": NAMES[1:], "tokenizer": tokenizer}, "expected a list of 7 different texts"),
+        ({"names": [*NAMES[1:], "p-1"], "tokenizer": tokenizer}, "expected a list of 7 different texts"),
+        ({"names": [*NAMES[1:], 7], "tokenizer": tokenizer}, "expected a list of 7 different texts"),
+        ({"names": NAMES, "tokenizer": "{}"}, "'tokenizer' is no tokenizer"),
     ):
         with pytest.raises(ValueError, match=message) as raised:
-            Passages(write(path, **metadata))
+            Passages(write(path, **known))
         assert str(path) in str(raised.value)
 
 
@@ -291,7 +293,8 @@ def test_keys_are_numbers_of_ids() -> None:
 def test_passages_are_known_by_their_ids(tmp_path: Path, tokenizer: str) -> None:
     """Texts of another file, whose rows have nothing to do with the memory's: what is barred is what has a text's id."""
     made = learner(PASSAGES)
-    path = write(tmp_path / "passages.safetensors", names=json.dumps(NAMES), tokenizer=tokenizer)
+    path = tmp_path / "passages.safetensors"
+    write_passages(path, passages()["ids"], passages()["mask"], NAMES, tokenizer)
     objective = LatentRetrieval(DIM, WORDS, path, FEATURE, PASSAGES).double()
     batch = texts() | {"passage": torch.tensor([passage_key("p-5"), passage_key("q-0"), -1])}
     rows, counts = objective.retrieve(made.network(batch)["text_feature"].x[:, 0], batch, made.network)

@@ -81,7 +81,13 @@ def by_hand(made: VQA, given: Streams, b: int, seen: tuple[str, ...] = ("red",))
     logits = (made.choose.weight @ question + made.choose.bias).tolist()
     feature = torch.stack([given[name].x[b, 0] for name in ("pooled", "image") if name in given]).prod(0)
     scores = made.generate(feature).tolist()
-    generated = [i for i, name in enumerate(ANSWERS) if not made.points or name not in ENTITIES or name in seen]
+    sets = [(i, first, [name for name in others if name in given]) for i, (first, *others) in enumerate(made.checks) if first in given]
+    opened = {i: any(sum(weighed(name, b).values()) > 0 for name in known) for i, _, known in sets if known}
+    generated = [
+        i
+        for i, name in enumerate(ANSWERS)
+        if (not made.points or name not in ENTITIES or name in seen) and not (name in ("yes", "no") and any(opened.values()))
+    ]
     parts = softmax([scores[i] for i in generated])
     ways = [(logits[0], [parts[generated.index(i)] if i in generated else 0.0 for i in range(len(ANSWERS))])]
     place = {3: 2, 4: 3, 1: 4}
@@ -95,9 +101,8 @@ def by_hand(made: VQA, given: Streams, b: int, seen: tuple[str, ...] = ("red",))
             if row in place:
                 pointed[place[row]] += weight
         ways.append((logits[w], pointed))
-    for i, (first, *others) in enumerate(made.checks):
-        known = [name for name in others if name in given]
-        if first not in given or not known:
+    for i, first, known in sets:
+        if not known:
             continue
         holding = weighed(first, b)
         heaviest = max(max(holding.values()), 1 - sum(holding.values()))
@@ -106,8 +111,7 @@ def by_hand(made: VQA, given: Streams, b: int, seen: tuple[str, ...] = ("red",))
             inside = sum(weight * holding.get(row, 0.0) / heaviest for row, weight in weighed(name, b).items())
             outside *= 1 - min(inside, 1)
         yes = 1 / (1 + math.exp(-10 * (float(made.check_slope[i]) * (1 - outside) + float(made.check_bias[i]))))
-        anything = any(sum(weighed(name, b).values()) > 0 for name in known)
-        ways.append((logits[1 + len(made.points) + i] if anything else -math.inf, [yes, 1 - yes, 0, 0, 0, 0]))
+        ways.append((logits[1 + len(made.points) + i] if opened[i] else -math.inf, [yes, 1 - yes, 0, 0, 0, 0]))
     chosen = softmax([logit for logit, _ in ways])
     return [(p, answers) for p, (_, answers) in zip(chosen, ways, strict=True)]
 
