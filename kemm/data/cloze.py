@@ -45,10 +45,11 @@ class ClozeFacts(Source):
         self, folder: Path, relations: Path, tokenizer: Path, max_length: int = 128, helped: bool = True, on_bad: OnBad = "error"
     ) -> None:
         self.reader, self.gate, self.templates = TextReader(tokenizer, max_length), Gate(on_bad), dict[str, str]()
-        masks = [name for name in ("[MASK]", "<mask>") if self.reader.tokenizer.token_to_id(name) is not None]
+        vocabulary: dict[str, int] = self.reader.tokenizer.get_vocab()
+        masks = [name for name in ("[MASK]", "<mask>") if name in vocabulary]
         if not masks:
             raise ValueError(f"{tokenizer}: expected a tokenizer with [MASK] or <mask>")
-        self.mask, self.mask_id = masks[0], self.reader.tokenizer.token_to_id(masks[0])
+        self.mask, self.mask_id = masks[0], vocabulary[masks[0]]
         for where, row in self.gate.objects(relations, "JSON lines of relations"):
             with self.gate.row(where):
                 self._template(text_of(row, "relation"), text_of(row, "template"))

@@ -99,7 +99,7 @@ class ReplacedMentions(LinkedTexts):
 
     def _names(self, mentions: Sequence[LinkedMention], text: str) -> list[Mapping[str, tuple[str, ...]]]:
         """For each mention the entities that may take its place, with their names."""
-        found = []
+        found: list[Mapping[str, tuple[str, ...]]] = []
         for mention in mentions:
             own, surface = self.entities[self.known[mention.gold]], text[mention.start : mention.end].casefold()
             others = {
