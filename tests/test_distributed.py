@@ -14,7 +14,17 @@ import kemm.learner
 import kemm.objectives as objectives
 from kemm.batch import Batch, map_batch
 from kemm.encoders import CausalTextEncoder, ConvEncoder, EntityEncoder, MentionEncoder, RegionEncoder, TextEncoder, WordGraphEncoder
-from kemm.fusion import CoAttention, CrossAttentionLayer, EntityAwareLayer, Feature, FusionPoint, Keep, KnowledgeAttention, MentionEntities
+from kemm.fusion import (
+    CoAttention,
+    CrossAttentionLayer,
+    EntityAwareLayer,
+    Feature,
+    FusionPoint,
+    Keep,
+    KnowledgeAttention,
+    MentionEntities,
+    MentionQuery,
+)
 from kemm.kg import DistMult, TransE
 from kemm.learner import Learner
 from kemm.model import FusionModel
@@ -49,6 +59,7 @@ def network(dropout: float = 0.0) -> FusionModel:
         FusionPoint({"text": 2, "candidate": 0}, MentionEntities("meant", DIM)),
         FusionPoint({"text": "top"}, EntityAwareLayer(DIM, 2, DIM, dropout)),
         FusionPoint({"text": "top"}, Feature("text", "pooled", DIM)),
+        FusionPoint({"text": "top"}, MentionQuery(DIM, DIM, "asked", mention="candidate")),
     ]
     described = dict.fromkeys(("head", "tail", "negative_head", "negative_tail"), "text")
     return FusionModel(encoders, fusions, {"candidate": "entity"} | described)
@@ -97,6 +108,7 @@ def samples() -> Batch:
             "priors": numbers(ROWS, 2, 3).softmax(-1),
             "spans": spans,
             "gold": candidates[..., 1],
+            "replaced": integers(0, 2, ROWS, 2).bool(),
             "entity": candidates[:, 0, 1] * torch.tensor([1, 1, 0, 1, 1, 1]),
         },
         "triple": {name: integers(1, CLASSES, ROWS) for name in ("head", "relation", "inverse", "tail")}
@@ -108,6 +120,9 @@ def samples() -> Batch:
         "places": integers(0, 2, ROWS, 2),
         "mention": {"ids": candidates[..., 0], "positions": spans},
         "page": integers(1, ENTITIES, ROWS),
+        "episode": torch.tensor([0, 0, 0, 1, 1, 1]),
+        "way": torch.tensor([0, 0, 1, 0, 1, 0]),
+        "query": torch.tensor([False, True, True, False, True, True]),
     }
 
 
@@ -148,6 +163,8 @@ OBJECTIVES: dict[str, Callable[[], dict[str, Objective]]] = {
     "MaskedEntity": lambda: {"it": objectives.MaskedEntity(DIM, hidden_nodes(1), 3, text="graph")},
     "MaskedLM": lambda: {"it": objectives.MaskedLM(DIM, WORDS)},
     "MaskedMention": lambda: {"it": objectives.MaskedMention(DIM, DIM, ENTITIES, 5, 0.5)},
+    "MentionDetection": lambda: {"it": objectives.MentionDetection(DIM, mention="candidate", dropout=0.0)},
+    "MentionLinking": lambda: {"it": objectives.MentionLinking("asked", "candidate", "candidate")},
     "MaskedPatch": lambda: {"it": objectives.MaskedPatch(DIM, 4)},
     "MaskedRegion": lambda: masked_region(objectives.MaskedRegion),
     "MaskedRegionContrast": lambda: masked_region(objectives.MaskedRegionContrast, negatives=9),
@@ -160,7 +177,9 @@ OBJECTIVES: dict[str, Callable[[], dict[str, Objective]]] = {
     "MultiLabelPlaceClassification": lambda: {"it": objectives.MultiLabelPlaceClassification(DIM, CLASSES, labels="scores", dropout=0.0)},
     "PlaceClassification": lambda: {"it": objectives.PlaceClassification(DIM, CLASSES, labels="label", dropout=0.0)},
     "PlaceSelection": lambda: {"it": objectives.PlaceSelection(DIM, dropout=0.0)},
+    "Prototypes": lambda: {"it": objectives.Prototypes(1, none=True, dropout=0.0)},
     "Recognition": lambda: {"it": objectives.Recognition("meant", "candidate")},
+    "ReplacementDetection": lambda: {"it": objectives.ReplacementDetection(DIM, mention="candidate", dropout=0.0)},
     "SigmoidContrastive": lambda: {"it": objectives.SigmoidContrastive()},
     "SoftClassification": lambda: {"it": objectives.SoftClassification(DIM, CLASSES, labels="scores", dropout=0.0)},
     "TokenClassification": lambda: {"it": objectives.TokenClassification(DIM, CLASSES, dropout=0.0)},

@@ -112,6 +112,12 @@ def changed_mentions() -> dict[str, Tensor]:
     return {"spans": spans, "replaced": torch.tensor([[True, False], [False, False], [False, False]])}
 
 
+def cloze() -> list[dict[str, object]]:
+    """Each text asks for a fact of its own, with two objects of two tokens."""
+    objects = {"objects": ["this", "that"], "candidates": [[5, 6], [7, 5]], "places": [0, 1]}
+    return [{"fact": i, "relation": "capital", "answer": "that", **objects} for i in range(B)]
+
+
 def named() -> dict[str, Tensor]:
     """Entities with the tokens that name them: some of one token, some of several, one padding."""
     ids = draw(1, ENTITIES - 1, B, E)
@@ -168,7 +174,7 @@ ENTRIES: dict[str, Callable[[], object]] = {
     "mention": lambda: {"spans": candidate()["spans"]},
     "named": named,
     "triple": triple,
-    "answer": lambda: {"scores": normal(B, 4).sigmoid()},
+    "answer": lambda: {"scores": normal(B, 6).sigmoid()},
     "annotation": lambda: [annotation(i) for i in range(B)],
     "first": lambda: torch.tensor([0, 2, 9]),
     "tags": lambda: draw(0, CLASSES, B, T).masked_fill(~text()["mask"], IGNORE),
@@ -200,6 +206,7 @@ def folder() -> tempfile.TemporaryDirectory[str]:
     write_graph(Graph(entities, relations, triples), Path(kept.name) / "graph")
     answers = [{"answer": "yes", "entity": None}, {"answer": "no", "entity": None}]
     answers += [{"answer": "name 0", "entity": "Q0"}, {"answer": "name 5", "entity": "Q5"}]
+    answers += [{"answer": "2", "entity": None}, {"answer": "3", "entity": None}]
     (Path(kept.name) / "answers.json").write_text(json.dumps(answers))
     return kept
 
@@ -563,7 +570,7 @@ TASKS = [
         fusions=aware,
         named=lambda: {**named(), "ids": candidate()["gold"]},
     ),
-    objective(t.Cloze, "text", lambda: t.Cloze(DIM, WORDS, MASKING)),
+    objective(t.Cloze, "text", lambda: t.Cloze(DIM, WORDS), text=labelled, cloze=cloze),
     objective(t.Detection, "text", lambda: t.Detection(DIM), "mention"),
     objective(t.ExpertLinking, "text candidate", lambda: t.ExpertLinking("named", "candidate", "candidate"), fusions=queried),
     objective(t.FewShot, "text", lambda: t.FewShot(1, none=True), **EPISODE),
