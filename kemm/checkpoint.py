@@ -9,7 +9,8 @@ import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
-from kemm.convert.published import is_published, published, read_tensors
+from kemm.convert.loading import load
+from kemm.convert.published import is_published, read_tensors
 from kemm.convert.state import read_state
 from kemm.convert.table import Converted, State, differences
 from kemm.learner import Learner
@@ -141,7 +142,7 @@ class Pretrained:
             if self.convert is not None:
                 return self.convert(read_tensors(self.path)).state
             if is_published(self.path):
-                return published(self.path).state
+                return load(self.path).state
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from error
         return {name.removeprefix("learner."): tensor for name, tensor in read_state(self.path).items()}

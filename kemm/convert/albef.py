@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kemm.convert import bert, vit
 from kemm.convert.plan import Plan, instance
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, count, modules, prefix_of, reshaped
 
 CROSS = {
@@ -22,6 +23,11 @@ CROSS = {
 
 MOMENTUM = {f"{name}.": f"{name}_m." for name in ("visual_encoder", "text_encoder", "vision_proj", "text_proj")}
 """The modules that have a momentum copy."""
+
+
+SIGNATURE = Signature(
+    needs=(r"visual_encoder\.patch_embed\.proj\.weight", r"text_encoder\.(bert\.)?encoder\.layer\.\d+\.crossattention\.self\.query\.weight")
+)
 
 
 def albef(

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from kemm.convert.plan import Plan, activation_named, norm_of
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, State, Table, count, modules, prefix_of
 
 LAYER = {
@@ -111,6 +112,22 @@ def heads_config(dim: int, vocab_size: int) -> dict[str, Any]:
         "masked_lm": {"class_path": "kemm.objectives.MaskedLM", "init_args": {"dim": dim, "vocab_size": vocab_size}},
         "next_sentence": {"class_path": "kemm.objectives.Classification", "init_args": {"dim": dim}},
     }
+
+
+SIGNATURE = Signature(
+    needs=(
+        r"(bert\.)?embeddings\.word_embeddings\.weight",
+        r"(bert\.)?embeddings\.token_type_embeddings\.weight",
+        r"(bert\.)?encoder\.layer\.\d+\.attention\.self\.query\.weight",
+    ),
+    lacks=(
+        r"lm_head\..*",  # RoBERTa
+        r".*\.dense_ent\.weight",  # ERNIE
+        r"entity_embeddings\..*",  # LUKE
+        r"bert\.(?!embeddings\.|encoder\.layer\.|pooler\.).*",  # ViLBERT, LXMERT
+        r"bert\.embeddings\.projection\..*",  # VisualBERT
+    ),
+)
 
 
 def bert(

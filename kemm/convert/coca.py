@@ -8,6 +8,7 @@ from torch import Tensor
 from kemm.convert import vit
 from kemm.convert.bert import of
 from kemm.convert.plan import Plan, instance
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, Table, count, modules, reshaped, split, transposed
 
 BLOCK = {
@@ -26,6 +27,9 @@ CROSS = {
     "attn.out_proj": "cross.output",
 }
 """The modules of a block of cross-attention and of `DecoderLayer`."""
+
+
+SIGNATURE = Signature(needs=(r"visual\.attn_pool\.query", r"text_decoder\.cross_attn\.\d+\.ln_1\.weight"))
 
 
 def coca(state: Mapping[str, Tensor], heads: int = 12, image_heads: int = 12, pool_heads: int = 8, decoder_heads: int = 12) -> Converted:

@@ -8,12 +8,16 @@ from torch import Tensor
 from kemm.convert import bert
 from kemm.convert.kadapter import NORM
 from kemm.convert.plan import Plan
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, Table, count, modules, prefix_of
 
 HEAD = {"dense": "transform.dense", "layer_norm": "transform.norm"}
 """The modules that a head of the pre-training begins with."""
 FINE = {"rel_head.": ("relation", "Classification", "label"), "cls_head.": ("typing", "MultiLabelClassification", "types")}
 """Head of a fine-tuning -> the objective's name, its class and its labels."""
+
+
+SIGNATURE = Signature(needs=(r"roberta\.embeddings\.word_embeddings\.weight", r"(rel_embeddings|ent_embeddings(_n)?)\.weight"))
 
 
 def colake(state: Mapping[str, Tensor], heads: int = 12, entities: Tensor | None = None) -> Converted:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kemm.convert.bert import of
 from kemm.convert.plan import Plan, activation_named
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, count, modules, prefix_of
 
 LAYER = {
@@ -22,6 +23,11 @@ LAYER = {
 
 HEAD = {"vocab_transform": "transform.dense", "vocab_layer_norm": "transform.norm"}
 """The modules of its masked-LM head and of `MaskedLM`; the decoder is the word table."""
+
+
+SIGNATURE = Signature(
+    needs=(r"(distilbert\.)?embeddings\.word_embeddings\.weight", r"(distilbert\.)?transformer\.layer\.\d+\.attention\.q_lin\.weight")
+)
 
 
 def distilbert(state: Mapping[str, Tensor], heads: int = 12, activation: str = "gelu", padding_id: int | None = 0) -> Converted:

@@ -9,6 +9,7 @@ from torch import Tensor
 from kemm.convert.bert import LAYER as BERT_LAYER
 from kemm.convert.bert import TRANSFORM, embeddings, masked_lm, modern, next_sentence, of, pooler, text_arguments
 from kemm.convert.plan import instance
+from kemm.convert.signature import Signature, places
 from kemm.convert.table import Converted, Table, count, modules, prefix_of, split, translate
 
 MIX = {name: target for name, target in BERT_LAYER.items() if name.startswith("attention.")} | {
@@ -29,6 +30,11 @@ NORM = MIX | {
     "attention.output_ent.LayerNorm": "entity_attention.norm",
 }
 """The modules of a `norm` layer and of `EntityAggregator`."""
+
+
+SIGNATURE = Signature(
+    needs=(r"(bert\.)?encoder\.layer\.\d+\.intermediate\.dense_ent\.weight",), told=places({"heads": ("num_attention_heads",)})
+)
 
 
 def ernie(

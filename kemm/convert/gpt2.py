@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kemm.convert.bert import of
 from kemm.convert.plan import Plan, activation_named, norm_of
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, Table, Target, count, modules, prefix_of, transposed
 
 PROJECTIONS = {"attn.c_proj": "attention.output", "mlp.c_fc": "feedforward.up", "mlp.c_proj": "feedforward.down"}
@@ -13,6 +14,9 @@ PROJECTIONS = {"attn.c_proj": "attention.output", "mlp.c_fc": "feedforward.up", 
 
 NORMS = {"ln_1": "attention_norm", "ln_2": "feedforward_norm"}
 """The norms of a block and of a `PreNormLayer`."""
+
+
+SIGNATURE = Signature(needs=(r"(transformer\.)?wte\.weight", r"(transformer\.)?h\.\d+\.attn\.c_attn\.weight"))
 
 
 def gpt2(state: Mapping[str, Tensor], heads: int = 12, eps: float = 1e-5, activation: str = "gelu_new") -> Converted:

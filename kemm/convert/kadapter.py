@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kemm.convert import bert
 from kemm.convert.plan import Plan, norm_of
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, count, modules
 
 NORM = norm_of(1e-5)
@@ -18,6 +19,9 @@ LINGUISTIC = {f"self.{name}": f"attention.attention.{name}" for name in ("query"
     "output.LayerNorm": "attention.norm",
 }
 """The modules of the attention below the linguistic adapter's head and of `SelfAttention`."""
+
+
+SIGNATURE = Signature(needs=(r"(adapter\.)?((fac|lin)_adapter\.)?adapter\.\d+\.down_project\.weight",))
 
 
 def kadapter(

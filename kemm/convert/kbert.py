@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kemm.convert.bert import of
 from kemm.convert.plan import Plan, instance
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, Table, count, modules
 
 LAYER = {
@@ -21,6 +22,9 @@ NORMS = {"layer_norm_1": "attention.norm", "layer_norm_2": "feedforward.norm"}
 EMBEDDING = {"word_embedding": "words", "position_embedding": "positions", "segment_embedding": "types"}
 POOLS = {"first": "First", "mean": "PaddedMean", "max": "PaddedMax", "last": "End"}
 """UER's names of pooling; all but the first read padding, as there."""
+
+
+SIGNATURE = Signature(needs=(r"embedding\.word_embedding\.weight", r"encoder\.transformer\.\d+\.self_attn\.linear_layers\.0\.weight"))
 
 
 def kbert(state: Mapping[str, Tensor], heads: int = 12, pooling: str = "first") -> Converted:

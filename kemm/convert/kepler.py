@@ -9,6 +9,7 @@ from torch import Tensor
 from kemm.convert.bert import of
 from kemm.convert.kadapter import NORM
 from kemm.convert.plan import Plan, instance
+from kemm.convert.signature import Signature, places
 from kemm.convert.table import Converted, Target, count, modules, split
 
 SENTENCE = "decoder.sentence_encoder."
@@ -22,6 +23,12 @@ LAYER = {
 """The modules of a layer of fairseq and of `PostNormLayer`; query, key and value are one matrix there."""
 DESCRIBED = ("head", "tail", "negative_head", "negative_tail", "relation_head", "relation_tail", "relation_text")
 """The descriptions that `DescribedLinks` reads."""
+
+
+SIGNATURE = Signature(
+    needs=(r"decoder\.sentence_encoder\.embed_tokens\.weight|ke_heads\.\w+\.relation_emb\.weight",),
+    told=places({"heads": ("args.encoder_attention_heads", "cfg.model.encoder_attention_heads")}),
+)
 
 
 def kepler(state: Mapping[str, Tensor], heads: int = 12) -> Converted:

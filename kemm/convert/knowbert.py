@@ -8,6 +8,7 @@ from torch import Tensor
 
 from kemm.convert import bert
 from kemm.convert.plan import instance
+from kemm.convert.signature import Options, Settings, Signature
 from kemm.convert.table import Converted, Table, count, modules, strip, translate
 
 LINKER = {
@@ -39,6 +40,27 @@ WORDNET = {"pos_embeddings.weight": "kinds.weight", "entity_id_to_pos_index": "k
     f"proj_feed_forward.{part}": f"project.{part}" for part in ("weight", "bias")
 }
 """What WordNet's embedder and `TypedEntityEmbedding` hold, the table apart."""
+
+
+def told(settings: Settings) -> Options:
+    """What the config.json of an AllenNLP archive tells: of a KnowBERT its graphs, of a classifier its marked words and its labels."""
+    model: Settings = settings.get("model", {})
+    if model.get("type") == "simple-classifier":
+        marked = sum(bool(model.get(f"concat_word_{word}")) for word in "ab")
+        return {"marked": marked, "multi_label": bool(model.get("use_bce_loss"))} | told(model)
+    if "soldered_layers" not in model:
+        return {}
+    linkers = {name: graph["entity_linker"] for name, graph in model["soldered_kgs"].items()}
+    margins = {name: linker for name, linker in linkers.items() if linker.get("loss_type", "margin") == "margin"}
+    options: Options = {"soldered": model["soldered_layers"]}
+    options["kg_heads"] = {name: graph["span_attention_config"]["num_attention_heads"] for name, graph in model["soldered_kgs"].items()}
+    options["thresholds"] = {name: margins[name].get("decode_threshold", 0.0) if name in margins else None for name in linkers}
+    if margins:
+        options["margin"] = next(iter(margins.values())).get("margin", 0.2)
+    return options
+
+
+SIGNATURE = Signature(needs=(r"(.*\.)?disambiguator\.bert_to_kg_projector\.weight",), told=told)
 
 
 def knowbert(

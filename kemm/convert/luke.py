@@ -8,6 +8,7 @@ from torch import Tensor
 from kemm.convert import bert
 from kemm.convert.plan import Plan, activation_named, norm_of
 from kemm.convert.roberta import TIED, lm_head
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, Table, Target, count, modules, prefix_of
 
 LAYER = {old: new.removeprefix("attention.") for old, new in bert.LAYER.items()}
@@ -18,6 +19,9 @@ QUERIES = ("w2e_query", "e2w_query", "e2e_query")
 
 EMBEDDING = {"entity_embeddings": "table", "position_embeddings": "positions", "token_type_embeddings": "types"}
 """The tables of the entity embedding and of `MentionEncoder`'s."""
+
+
+SIGNATURE = Signature(needs=(r"(luke\.)?entity_embeddings\.entity_embeddings\.weight",))
 
 
 def luke(

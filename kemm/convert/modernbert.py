@@ -6,10 +6,14 @@ from torch import Tensor
 
 from kemm.convert.bert import of
 from kemm.convert.plan import Plan, activation_named, norm_of
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, count, modules, prefix_of, split
 
 LAYER = {"attn.Wo": "attention.output", "mlp.Wi": "feedforward.up", "mlp.Wo": "feedforward.down", "mlp_norm": "feedforward_norm"}
 """The modules of a layer and of a `RotaryLayer`; the first has no norm before its attention."""
+
+
+SIGNATURE = Signature(needs=(r"(model\.)?embeddings\.tok_embeddings\.weight", r"(model\.)?layers\.\d+\.attn\.Wqkv\.weight"))
 
 
 def modernbert(

@@ -1,26 +1,31 @@
-"""Checkpoints as they are published: a folder of config.json and weights, an archive of one, or its name on the Hugging Face hub."""
+"""Checkpoints as they are published: a folder of weights and settings, an archive of one, or its name on the Hugging Face hub."""
 
 import importlib
 import json
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kemm.convert.state import read_state
-from kemm.convert.table import Converted, State
+from kemm.convert.signature import Settings
+from kemm.convert.state import read_file, read_state
+from kemm.convert.table import State
 
 HUB = "hub:"
 """What precedes the name of a repository of the hub, as in `hub:google-bert/bert-base-uncased`."""
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz")
-WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Where weights are looked for, in this order: safetensors before pickles, one file before several."""
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "weights.th")
+"""Where weights are looked for, in this order: safetensors before pickles, one file before several; the last is AllenNLP's."""
 
-Settings = Mapping[str, Any]
-"""What config.json says."""
+FORMS = (".safetensors", ".bin", ".th", ".pt", ".pth", ".ckpt")
+"""The endings of what is read where none of `WEIGHTS` is there, and one file alone has one of them."""
+
+SETTINGS = ("config.json", "metadata.json", "bert_config.json", "ernie_config.json")
+"""The files that settings are read from; the first that is there counts."""
 
 
 class Family(NamedTuple):
@@ -78,45 +83,32 @@ FAMILIES = {
 """`model_type` of config.json -> its family."""
 
 
-def published(path: Path | str, system: str = "", **options: Any) -> Converted:
-    """Converts a published checkpoint; its config.json tells what it is.
-
-    Args:
-        path: A folder with config.json (LUKE's own: metadata.json) and weights (safetensors or a pickle of tensors, in one file or
-            several), an archive of such a folder, or `hub:` and the name of one on the hub.
-        system: The converter that is expected; any by default.
-        options: Arguments of the converter that precede what config.json says.
-
-    Raises:
-        FileNotFoundError: There is no such folder, or no weights in it.
-        ValueError: It is of an architecture that kemm has not, or damaged.
-    """
+def read_published(path: Path | str) -> tuple[State, Settings]:
+    """The tensors of a checkpoint by its own names, and the settings beside them or within the file; none is possible."""
+    if Path(path).is_file() and not is_published(path):
+        state, within = read_file(path)
+        return state, {**within, **read_settings(Path(path).parent)}
     with opened(path) as folder:
         settings = read_settings(folder)
-        kind = str(settings.get("model_type", ""))
-        family = FAMILIES.get(kind)
-        if family is None or (system and system != family.system):
-            expected = [name for name, family in FAMILIES.items() if not system or family.system == system]
-            raise ValueError(f"the model_type is {kind!r}, expected one of {expected}")
-        for place, values in family.fixed.items():
-            if (found := _find(settings, (place,))) and found[0] not in values:
-                raise ValueError(f"{place} is {found[0]!r}, and kemm computes {' or '.join(map(repr, values))}")
-        told = {name: found[0] for name, places in family.options.items() if (found := _find(settings, places))}
-        converter = getattr(importlib.import_module(f"kemm.convert.{family.system}"), family.system)
-        return converter(read_weights(folder), **(told | options))
+        state, within = read_weights(folder)
+        return state, {**within, **settings}
 
 
 def is_published(path: Path | str) -> bool:
-    """Whether a path is what `published` reads, and no single file of tensors."""
-    return str(path).startswith(HUB) or Path(path).is_dir() or str(path).endswith(ARCHIVES)
+    """Whether a path is a folder, an archive or a name of the hub, and no single file of tensors."""
+    path = str(path)
+    if path.startswith(HUB) or Path(path).is_dir():
+        return True
+    file = path.endswith(".tar") and Path(path).is_file() and not tarfile.is_tarfile(path)  # some call a pickle `.pth.tar`
+    return path.endswith(ARCHIVES) and not file
 
 
 def read_tensors(path: Path | str) -> State:
     """The tensors of a checkpoint by its own names, wherever they are."""
-    if not is_published(path):
+    if Path(path).is_file() and not is_published(path):
         return read_state(path)
     with opened(path) as folder:
-        return read_weights(folder)
+        return read_weights(folder)[0]
 
 
 @contextmanager
@@ -129,7 +121,7 @@ def opened(path: Path | str) -> Iterator[Path]:
             try:
                 with tarfile.open(path) as archive:
                     archive.extractall(folder, filter="data")
-            except (tarfile.TarError, EOFError, OSError) as error:
+            except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
                 raise ValueError(f"cannot be read as an archive ({error})") from None
             yield _only(Path(folder))
     elif Path(path).is_dir():
@@ -139,45 +131,52 @@ def opened(path: Path | str) -> Iterator[Path]:
 
 
 def read_settings(folder: Path) -> Settings:
-    """What config.json says, or the `model_config` of LUKE's metadata.json."""
-    for name in ("config.json", "metadata.json"):
+    """What the file of settings says, or the `model_config` of LUKE's metadata.json; nothing where there is none."""
+    for name in SETTINGS:
         if (folder / name).is_file():
-            try:
-                settings = json.loads((folder / name).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{name} is no JSON ({error})") from None
-            if not isinstance(settings, dict):
-                raise ValueError(f"{name} holds a {type(settings).__name__}, expected an object")
+            settings = _object(folder / name)
             return {**settings["model_config"], "model_type": "luke"} if "model_config" in settings else settings
-    raise FileNotFoundError(f"{folder}: there is no config.json")
+    return {}
 
 
-def read_weights(folder: Path) -> State:
-    """The tensors of a folder, of all its shards."""
+def read_weights(folder: Path) -> tuple[State, Settings]:
+    """The tensors of a folder, of all its shards, and the settings within the file."""
     name = next((name for name in WEIGHTS if (folder / name).is_file()), None)
     if name is None:
-        raise FileNotFoundError(f"{folder}: there are no weights; expected one of {list(WEIGHTS)}")
+        return read_file(_alone(folder))
     if not name.endswith(".index.json"):
-        return read_state(folder / name)
-    shards: dict[str, str] = json.loads((folder / name).read_text(encoding="utf-8"))["weight_map"]
+        return read_file(folder / name)
+    shards = _object(folder / name).get("weight_map")
+    if not isinstance(shards, dict):
+        raise ValueError(f"{name} has no 'weight_map' of tensors and their files")
     state: State = {}
     for shard in sorted(set(shards.values())):
         state |= read_state(folder / shard)
     lacking = sorted(shards.keys() - state.keys())
     if lacking:
         raise ValueError(f"{name} names {len(lacking)} tensors that its files do not hold, such as {lacking[:3]}")
-    return state
+    return state, {}
 
 
-def _find(settings: Settings, places: tuple[str, ...]) -> tuple[Any, ...]:
-    """The value at the first place that is there and not null, as a tuple of one; else none."""
-    for place in places:
-        value: Any = settings
-        for name in place.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
-        if value is not None:
-            return (value,)
-    return ()
+def _object(path: Path) -> dict[str, Any]:
+    """The object that a file of JSON holds."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is no JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} holds a {type(value).__name__}, expected an object")
+    return value
+
+
+def _alone(folder: Path) -> Path:
+    """The one file of tensors in a folder."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in FORMS and path.is_file())
+    if not files:
+        raise FileNotFoundError(f"{folder}: there are no weights; expected one of {list(WEIGHTS)}, or one file ending in {list(FORMS)}")
+    if len(files) > 1:
+        raise ValueError(f"it holds {[path.name for path in files]}, and one of them is wanted: name that file")
+    return files[0]
 
 
 def _only(folder: Path) -> Path:
@@ -195,4 +194,4 @@ def _download(name: str) -> Path:
     files = set(hub.list_repo_files(name))
     weights = next((weights for weights in WEIGHTS if weights in files), "")
     shards = weights.replace(".index.json", "").replace(".", "-*.", 1) if weights.endswith(".index.json") else weights
-    return Path(hub.snapshot_download(name, allow_patterns=["config.json", "metadata.json", "tokenizer.json", weights, shards]))
+    return Path(hub.snapshot_download(name, allow_patterns=[*SETTINGS, "tokenizer.json", weights, shards]))

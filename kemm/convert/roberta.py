@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kemm.convert.bert import embeddings, layers, modern, pooler, text_arguments
 from kemm.convert.plan import Plan, activation_named, norm_of
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, Table, count, modules, prefix_of
 
 TIED = {"lm_head.decoder.bias": "lm_head.bias"}
@@ -15,6 +16,22 @@ TIED = {"lm_head.decoder.bias": "lm_head.bias"}
 def lm_head(old: str = "lm_head.", new: str = "objectives.masked_lm.") -> Table:
     """The table of the masked-LM head; its decoder is the word table, and tied."""
     return modules({"dense": "transform.dense", "layer_norm": "transform.norm"}, old, new) | {f"{old}bias": f"{new}bias"}
+
+
+SIGNATURE = Signature(
+    needs=(
+        r"(roberta\.)?embeddings\.word_embeddings\.weight",
+        r"(roberta\.)?embeddings\.token_type_embeddings\.weight",
+        r"(roberta\.)?encoder\.layer\.\d+\.attention\.self\.query\.weight",
+    ),
+    lacks=(
+        r"cls\..*",  # BERT
+        r".*\.dense_ent\.weight",  # ERNIE
+        r"entity_embeddings\..*",  # LUKE
+        r"(rel_embeddings|ent_embeddings(_n)?)\.weight",  # CoLAKE
+        r".*adapter\.\d+\.down_project\.weight",  # K-Adapter
+    ),
+)
 
 
 def roberta(state: Mapping[str, Tensor], heads: int = 12, eps: float = 1e-5, activation: str = "gelu", padding_id: int = 1) -> Converted:

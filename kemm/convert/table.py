@@ -62,15 +62,18 @@ class Report:
         matched: Key -> the target that its tensor went to, changed or not.
         reshaped: The keys whose tensors were changed.
         ignored: The keys that were left out, since nothing reads them or since they are tied to others.
+        system: The system that the checkpoint was recognised as.
+        assumed: Argument of the converter -> its default, where neither the keys nor settings beside them told it.
     """
 
     matched: dict[str, Target] = field(default_factory=dict)
     reshaped: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    system: str = ""
+    assumed: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        lines = [f"{len(self.matched)} matched, {len(self.reshaped)} of them reshaped, {len(self.ignored)} ignored"]
-        return "\n".join([*lines, *(f"reshaped {key}" for key in self.reshaped), *(f"ignored {key}" for key in self.ignored)])
+        return f"{len(self.matched)} matched, {len(self.reshaped)} of them reshaped, {len(self.ignored)} ignored"
 
 
 class Converted(NamedTuple):

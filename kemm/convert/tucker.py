@@ -6,10 +6,14 @@ from torch import Tensor
 
 from kemm.convert.bert import of
 from kemm.convert.plan import Plan, instance
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, modules
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 """What a batch norm holds."""
+
+
+SIGNATURE = Signature(needs=(r"kg_tuple_predictor\.W", r"kg_tuple_predictor\.entities\.weight"))
 
 
 def tucker(state: Mapping[str, Tensor], smoothing: float = 0.1) -> Converted:

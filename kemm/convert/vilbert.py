@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kemm.convert import bert
 from kemm.convert.plan import Plan, instance
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, count, modules, strip
 
 CONNECTION = {
@@ -41,6 +42,9 @@ UNUSED = [r".*biOutput\.q_dense[12]\.(weight|bias)", r".*position_ids"]
 """In every checkpoint, and read by nothing."""
 
 ENCODER = "bert.encoder."
+
+
+SIGNATURE = Signature(needs=(r"bert\.v_embeddings\.image_embeddings\.weight", r"bert\.encoder\.c_layer\.\d+\.biattention\.query1\.weight"))
 
 
 def vilbert(

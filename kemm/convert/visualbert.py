@@ -6,6 +6,7 @@ from torch import Tensor
 
 from kemm.convert import bert
 from kemm.convert.plan import Plan, instance
+from kemm.convert.signature import Signature
 from kemm.convert.table import Converted, count, modules, strip
 
 REGION = {"position_embeddings_visual": "positions", "token_type_embeddings_visual": "types"}
@@ -13,6 +14,9 @@ REGION = {"position_embeddings_visual": "positions", "token_type_embeddings_visu
 
 BOTH = ["text", "region"]
 BOTTOM = {"text": 0, "region": 0}
+
+
+SIGNATURE = Signature(needs=(r"bert\.embeddings\.projection\.weight", r"bert\.embeddings\.token_type_embeddings_visual\.weight"))
 
 
 def visualbert(state: Mapping[str, Tensor], heads: int = 12) -> Converted:

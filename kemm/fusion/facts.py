@@ -99,16 +99,14 @@ class MentionEntities(Fusion):
 class FactAttention(MemoryFusion):
     """One step: from soft sets of subjects, along a relation that the question tells, to the soft set of objects.
 
-        p_r = softmax(W q)            p_s = softmax(A q)            e_s = sum_i p_si E_i
-        query_s = n(U e_s) + n(sum_r p_r R_r)        key_f = n(U E_head) + n(R_relation)        (n: to length 1)
-        p_f = softmax over the k / S facts nearest to each query, and none, of
-              (log p_r(relation) + log sum_s p_s exp(scale * (n(U e_s) . n(U E_head) - 1)), none)
+        p_r = softmax(W q)            e = sum_s softmax(A q)_s sum_i p_si E_i
+        query = n(U e) + n(sum_r p_r R_r)            key_f = n(U E_head) + n(R_relation)        (n: to length 1)
+        p_f = softmax over the k nearest facts, and none, of (log p_r(relation) + scale * (n(U e) . n(U E_head) - 1), none)
 
     Query and key share U and the graph's relation vectors, so that a (subject, relation) pair that was never asked for is found as any
     other. What is found is scored by the probability of its relation itself, as in the reified knowledge base: however unlikely the
     right relation is to begin with, its gradient does not vanish (with a mean vector of relations instead, the first relation that
-    explains a part of the answers is kept). The same goes for the subject, which is summed out (with the subjects' mean vector, the one
-    that is chosen first is kept). Adds the stream `<name>_facts`, the weights with the facts' rows, and
+    explains a part of the answers is kept). Adds the stream `<name>_facts`, the weights with the facts' rows, and
     `<name>_relations`, p_r.
 
     Args:
@@ -181,22 +179,17 @@ class FactAttention(MemoryFusion):
         question = streams[self.question].x[:, 0]  # (B, D)
         asked = streams[self.same].x[..., 0] if self.ask_relation is None else self.ask_relation(question).softmax(-1)  # (B, relations)
         known = [name for name in self.subjects if name in streams]
-        share = self.ask_subject(question)[:, [self.subjects.index(name) for name in known]].log_softmax(-1)  # (B, S)
-        means = torch.stack([soft_vector(streams[name], entities) for name in known], 1)  # (B, S, D)
-        subjects = F.normalize(self.entity_key(means), dim=-1)  # (B, S, D')
-        wanted = F.normalize(asked @ relations[1 : asked.shape[1] + 1], dim=-1)
-        queries = subjects + wanted[:, None]
-        # Each subject finds as many facts; one that two of them find counts once.
-        rows = self.search(queries.flatten(0, 1), self.k // len(known), network).unflatten(0, queries.shape[:2]).flatten(1)  # (B, k)
-        mask = (rows >= 0) & ~(rows[:, :, None] == rows[:, None]).tril(-1).any(-1)
+        share = self.ask_subject(question)[:, [self.subjects.index(name) for name in known]].softmax(-1)
+        mean = torch.stack([soft_vector(streams[name], entities) for name in known], -1) @ share[..., None]  # (B, D', 1)
+        subject = F.normalize(self.entity_key(mean[..., 0]), dim=-1)  # (B, D')
+        rows = self.search(subject + F.normalize(asked @ relations[1 : asked.shape[1] + 1], dim=-1), self.k, network)  # (B, k)
+        mask = rows >= 0
         rows = rows.clamp(min=0)
         head, relation, tail = self.facts[rows].unbind(-1)
         # Each distinct head is compared with all subjects at once: a product and a gather of numbers, instead of gathered vectors.
         heads, places = head.unique(return_inverse=True)
-        match = subjects @ self.entity_keys(entities, heads).T  # (B, S, heads)
-        match = match.gather(2, places[:, None].expand(-1, len(known), -1)) - 1  # (B, S, k)
-        about = (share[..., None] + self.log_scale.exp() * match).logsumexp(1)
-        scores = asked.clamp(min=1e-30).log().gather(1, relation - 1) + about
+        match = (subject @ self.entity_keys(entities, heads).T).gather(1, places) - 1  # (B, k)
+        scores = asked.clamp(min=1e-30).log().gather(1, relation - 1) + self.log_scale.exp() * match
         scores = torch.cat([scores.masked_fill(~mask, NOT_FOUND), self.none.expand(len(scores), 1)], 1)
         # Of nothing there are no facts.
         given = torch.stack([streams[name].x.sum((1, 2)) > 0 for name in known]).any(0)

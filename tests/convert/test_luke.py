@@ -13,8 +13,8 @@ from torch import Tensor
 
 from kemm.batch import IGNORE, Batch
 from kemm.checkpoint import learner_from_config, load_state
+from kemm.convert.loading import load
 from kemm.convert.luke import luke
-from kemm.convert.published import published
 from kemm.convert.table import Converted
 from kemm.learner import Learner
 
@@ -86,7 +86,7 @@ def close(own: Tensor, expected: Tensor) -> None:
 def test_is_transformers_luke_model(aware: bool, entity_dim: int, tmp_path: Path) -> None:
     model = model_of(hf.LukeModel, aware, entity_dim)
     model.save_pretrained(tmp_path)
-    learner, given = built(published(tmp_path)), batch()
+    learner, given = built(load(tmp_path)), batch()
     mask, real = given["text"]["mask"], given["mention"]["ids"] > 0
     with torch.no_grad():
         expected = model(**asked(given), output_hidden_states=True)
@@ -110,7 +110,7 @@ def test_is_transformers_luke_for_masked_lm(aware: bool, tied: bool, tmp_path: P
     if tied:
         model.lm_head.decoder.weight.data.copy_(model.luke.embeddings.word_embeddings.weight)
     model.save_pretrained(tmp_path)
-    learner, given = built(published(tmp_path)), batch()
+    learner, given = built(load(tmp_path)), batch()
     mask, real = given["text"]["mask"], given["mention"]["ids"] > 0
     expected = model(**asked(given), labels=given["text"]["labels"], entity_labels=given["mention"]["labels"])
     streams = learner.network(given)
@@ -134,7 +134,7 @@ def test_an_archive_of_luke_itself(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "luke.tar.gz", "w:gz") as archive:
         for name in ("pytorch_model.bin", "metadata.json", "entity_vocab.tsv"):
             archive.add(tmp_path / name, arcname=name)
-    converted = published(tmp_path / "luke.tar.gz")
+    converted = load(tmp_path / "luke.tar.gz")
     assert converted.config == luke(state, told["num_attention_heads"], told["layer_norm_eps"]).config
     assert list(converted.config["objectives"]) == ["masked_lm", "entity", "page"]
     built(converted)

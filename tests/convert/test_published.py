@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from kemm.batch import IGNORE, Batch
 from kemm.checkpoint import Pretrained, learner_from_config, load_state
 from kemm.convert import main
-from kemm.convert.published import published, read_tensors
+from kemm.convert.loading import load
+from kemm.convert.published import read_tensors
 from kemm.learner import Learner
 
 WORDS, LENGTH = 57, 13
@@ -112,7 +113,7 @@ def inputs(padding: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def loaded(folder: Path | str) -> Learner:
-    converted = published(folder)
+    converted = load(folder)
     learner = learner_from_config(converted.config).eval()
     load_state(learner, converted.state)
     return learner
@@ -185,7 +186,7 @@ def test_heads_that_are_not_tied(name: str, tmp_path: Path) -> None:
 def test_files_of_every_form_are_read(name: str, tmp_path: Path) -> None:
     model = model_of(name, FAMILIES[name].kinds[0])
     model.save_pretrained(tmp_path / "whole")
-    whole = published(tmp_path / "whole").state
+    whole = load(tmp_path / "whole").state
     model.save_pretrained(tmp_path / "shards", max_shard_size="10KB")
     assert len(list((tmp_path / "shards").glob("model-*.safetensors"))) > 1
     # A pickle has the tied tensors twice.
@@ -200,7 +201,7 @@ def test_files_of_every_form_are_read(name: str, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "archive.tar.gz", "w:gz") as archive:
         archive.add(tmp_path / "pickle", arcname="model")
     for form in ("shards", "pickle", "pickles", "archive.tar.gz"):
-        state = published(tmp_path / form).state
+        state = load(tmp_path / form).state
         assert state.keys() == whole.keys()
         assert all(torch.equal(state[key], tensor) for key, tensor in whole.items())
 
@@ -217,27 +218,27 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
     model.config.save_pretrained(tmp_path)
     torch.save(model, tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match="expected a pickle of tensors alone"):
-        published(tmp_path)
+        load(tmp_path)
 
 
 def test_the_encoder_of_a_folder_into_a_learner(tmp_path: Path) -> None:
     model = model_of("roberta", hf.RobertaForMaskedLM)
     model.save_pretrained(tmp_path)
-    fresh = learner_from_config({"network": published(tmp_path).config["network"]})
+    fresh = learner_from_config({"network": load(tmp_path).config["network"]})
     Pretrained("network.encoders.text", tmp_path).load(fresh)
     assert torch.equal(fresh.state_dict()["network.encoders.text.embed.words.weight"], model.roberta.embeddings.word_embeddings.weight)
     with pytest.raises(ValueError, match=r"missing \(53\): network\.encoders\.text\.embed\.words\.weight, "):
-        Pretrained("network.encoders.text", tmp_path, lambda state: published(tmp_path)._replace(state={})).load(fresh)
+        Pretrained("network.encoders.text", tmp_path, lambda state: load(tmp_path)._replace(state={})).load(fresh)
 
 
 def test_the_command_reads_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model_of("modernbert", hf.ModernBertForMaskedLM).save_pretrained(tmp_path / "given")
-    assert main(["modernbert", str(tmp_path / "given"), str(tmp_path / "out"), "--max_length", "25"]) == 0
+    assert main([str(tmp_path / "given"), str(tmp_path / "out"), "--max_length", "25"]) == 0
     learner = learner_from_config(tmp_path / "out" / "config.yaml")
     assert learner.network.encoder("text").limits["length"] == 25
     Pretrained("", tmp_path / "out" / "weights.safetensors").load(learner)
-    assert main(["bert", str(tmp_path / "given"), str(tmp_path / "out")]) == 1
-    assert "the model_type is 'modernbert', expected one of ['bert']" in capsys.readouterr().err
+    assert main([str(tmp_path / "given"), "--system", "bert"]) == 1
+    assert "the checkpoint has no 'embeddings.word_embeddings.weight'" in capsys.readouterr().err
 
 
 def changed(folder: Path, **settings: object) -> Path:
@@ -260,29 +261,27 @@ def changed(folder: Path, **settings: object) -> Path:
 )
 def test_what_kemm_does_not_compute_is_refused(name: str, setting: str, value: object, tmp_path: Path) -> None:
     model_of(name, FAMILIES[name].kinds[-1]).save_pretrained(tmp_path)
-    published(tmp_path)
+    load(tmp_path)
     with pytest.raises(ValueError, match=r"(is|are) .*, (expected|and kemm computes)"):
-        published(changed(tmp_path, **{setting: value}))
+        load(changed(tmp_path, **{setting: value}))
 
 
 def test_faults_of_folders_are_messages(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="`hub:` precedes the name"):
-        published(tmp_path / "bert-base-uncased")
-    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
-        published(tmp_path)
+        load(tmp_path / "bert-base-uncased")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(FileNotFoundError, match=r"no weights; expected one of \['model\.safetensors'"):
-        published(tmp_path)
+        load(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="no JSON"):
-        published(tmp_path)
+        load(tmp_path)
     (tmp_path / "x.tar.gz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be read as an archive"):
-        published(tmp_path / "x.tar.gz")
+        load(tmp_path / "x.tar.gz")
     model_of("bert", hf.BertModel).save_pretrained(tmp_path, max_shard_size="10KB")
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": sorted(tmp_path.glob("model-*"))[0].name}}))
     with pytest.raises(ValueError, match=r"names 1 tensors that its files do not hold, such as \['a'\]"):
-        published(tmp_path)
+        load(tmp_path)
 
 
 def test_a_name_of_the_hub_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +298,7 @@ def test_a_name_of_the_hub_is_downloaded(tmp_path: Path, monkeypatch: pytest.Mon
         huggingface_hub, "list_repo_files", lambda name: [path.name for path in tmp_path.iterdir()] + ["flax_model.msgpack"]
     )
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    fresh = learner_from_config(published("hub:openai-community/gpt2").config)
+    fresh = learner_from_config(load("hub:openai-community/gpt2").config)
     Pretrained("network", Path("hub:openai-community/gpt2")).load(fresh)
     assert asked[0] == "openai-community/gpt2"
     assert set(asked[1:]) >= {"config.json", "tokenizer.json", "model.safetensors.index.json", "model-*.safetensors"}

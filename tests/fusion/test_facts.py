@@ -102,23 +102,20 @@ def by_hand(model: FusionModel, fusion: FactAttention, question: Tensor, sets: l
         asked = loops_softmax((fusion.ask_relation.weight @ question + fusion.ask_relation.bias).tolist())
         logits = (fusion.ask_subject.weight @ question + fusion.ask_subject.bias).tolist()
         share = loops_softmax([logits[i] for i, listed in enumerate(sets) if listed])
-        listed = [pairs for pairs in sets if pairs]
-        subjects = [sum(weight * entities[row] for row, weight in pairs) for pairs in listed]
+        subject = sum(
+            part * weight * entities[row] for part, listed in zip(share, [s for s in sets if s], strict=True) for row, weight in listed
+        )
         relation = sum(weight * relations[1 + i] for i, weight in enumerate(asked))
 
         def key(entity: Tensor) -> Tensor:
             return unit(fusion.entity_key.weight @ entity)
 
-        found = set()
-        for subject in subjects:
-            query = key(subject) + unit(relation)
-            near = {f: float(query @ (key(entities[h + 1]) + unit(relations[r + 1]))) for f, (h, r, _) in enumerate(FACTS)}
-            found |= set(sorted(near, key=lambda f: -near[f])[: k // len(subjects)])
+        query = key(subject) + unit(relation)
+        near = {f: float(query @ (key(entities[h + 1]) + unit(relations[r + 1]))) for f, (h, r, _) in enumerate(FACTS)}
         parts = {-1: math.exp(float(fusion.none))}
-        for f in found:
-            head = key(entities[FACTS[f][0] + 1])
-            matches = [math.exp(math.exp(float(fusion.log_scale)) * (float(key(subject) @ head) - 1)) for subject in subjects]
-            parts[f] = asked[FACTS[f][1]] * sum(part * match for part, match in zip(share, matches, strict=True))
+        for f in sorted(near, key=lambda f: -near[f])[:k]:
+            match = float(key(subject) @ key(entities[FACTS[f][0] + 1])) - 1
+            parts[f] = asked[FACTS[f][1]] * math.exp(math.exp(float(fusion.log_scale)) * match)
     return {f: part / sum(parts.values()) for f, part in parts.items()}
 
 
@@ -148,12 +145,10 @@ def test_a_step_follows_the_facts(graph: Path, k: int, given: tuple[int, ...]) -
         sets = [SETS[b][i] if i in given else [] for i in range(2)]
         expected = by_hand(model, fusion, question[b], sets, k)
         weights = found["found_facts"].x[b, :, 0]
-        real = found["found_facts"].mask[b]
-        assert weights[~real].sum().item() == 0
-        listed = dict(zip(found["found_facts"].positions[b][real].tolist(), weights[real].tolist(), strict=True))
+        listed = dict(zip(found["found_facts"].positions[b].tolist(), weights.tolist(), strict=True))
         assert listed == pytest.approx({f: weight for f, weight in expected.items() if f >= 0})
         assert weights.sum().item() == pytest.approx(1 - expected[-1])
-        assert found["found"].positions[b][real].tolist() == [FACTS[f][2] + 1 for f in listed]
+        assert found["found"].positions[b].tolist() == [FACTS[f][2] + 1 for f in listed]
         assert torch.equal(found["found"].x[b], found["found_facts"].x[b])
         asked = loops_softmax((fusion.ask_relation.weight @ question[b] + fusion.ask_relation.bias).tolist())
         assert found["found_relations"].x[b, :, 0].tolist() == pytest.approx(asked)
